@@ -1,0 +1,55 @@
+"""Starskope: a cyberoptic artificial telescope.
+
+The public names are loaded when they are first used, so that ``import starskope`` costs next to nothing: it opens
+no socket, starts no thread and loads no astropy, numba or network library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+from typing import Any
+
+# Public name -> the module that defines it. `__getattr__` and `__dir__` below are made from this table alone.
+_HOME = {
+    "BlockSettings": "starskope.frames.reduce",
+    "Frame": "starskope.frames.decode",
+    "FrameError": "starskope.errors",
+    "LightCurves": "starskope.curves.container",
+    "RunConfig": "starskope.job",
+    "Stack": "starskope.frames.stack",
+    "StarskopeError": "starskope.errors",
+    "TransferError": "starskope.errors",
+    "TransferOptions": "starskope.transfer.options",
+    "download": "starskope.transfer.download",
+    "download_async": "starskope.transfer.download",
+    "find_ffis": "starskope.archive.ffis",
+    "find_ffis_async": "starskope.archive.ffis",
+    "find_stars": "starskope.archive.stars",
+    "find_stars_async": "starskope.archive.stars",
+    "light_curves": "starskope.curves.extract",
+    "light_curves_async": "starskope.curves.extract",
+    "read_frame": "starskope.frames.decode",
+    "run": "starskope.job",
+    "run_async": "starskope.job",
+    "stack": "starskope.frames.stack",
+    "stack_async": "starskope.frames.stack",
+}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("starskope")
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module 'starskope' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME, "__version__"])
