@@ -10,7 +10,18 @@ import pytest
 
 import starskope
 
-_HEAVY = ["astropy", "numba", "astroquery", "aiobotocore", "botocore", "zarr", "matplotlib", "scipy", "pyarrow", "asyncio"]
+_HEAVY = [
+    "astropy",
+    "numba",
+    "astroquery",
+    "aiobotocore",
+    "botocore",
+    "zarr",
+    "matplotlib",
+    "scipy",
+    "pyarrow",
+    "asyncio",
+]
 
 
 @pytest.mark.parametrize("name", starskope.__all__)

@@ -12,7 +12,6 @@ from typing import Any
 
 # Public name -> the module that defines it. `__getattr__` and `__dir__` below are made from this table alone.
 _HOME = {
-    "BlockSettings": "starskope.frames.reduce",
     "Frame": "starskope.frames.decode",
     "FrameError": "starskope.errors",
     "LightCurves": "starskope.curves.container",

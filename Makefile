@@ -1,0 +1,66 @@
+# Every target makes its own .venv and builds what it needs: a bare clone with Python >= 3.11 and a C++ compiler is enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+SOURCES := pyproject.toml CMakeLists.txt $(shell find src cpp -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp' -o -name '*.txt' -o -name '*.in')
+
+.PHONY: demo test test-cpp bench lint docs wheel format clean
+
+demo: $(VENV)/installed
+	$(BIN)/starskope demo demo
+
+test: $(VENV)/installed $(VENV)/test
+	$(BIN)/python -m pytest -q
+	$(MAKE) test-cpp
+
+test-cpp: $(VENV)/build
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DSTARSKOPE_PYTHON=OFF -DSTARSKOPE_TESTS=ON -DSTARSKOPE_SANITIZE=ON
+	$(BIN)/cmake --build build/sanitize
+	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+
+bench: $(VENV)/installed $(VENV)/bench
+	$(BIN)/python -m pytest bench -q $(BENCH)
+
+lint: $(VENV)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	find cpp -name '*.cpp' -o -name '*.hpp' | xargs $(BIN)/clang-format --dry-run --Werror
+
+format: $(VENV)/lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	find cpp -name '*.cpp' -o -name '*.hpp' | xargs $(BIN)/clang-format -i
+
+docs: $(VENV)/installed $(VENV)/docs
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+
+wheel: $(VENV)/wheel
+	.ci/wheel $(BIN)
+
+clean:
+	rm -rf build dist demo docs/_build bench/results
+
+# --- what the targets stand on -------------------------------------------------------------------------------------
+$(VENV)/pip:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -U 'pip>=25.1'
+	@touch $@
+
+$(VENV)/build: $(VENV)/pip
+	$(PIP) install 'scikit-build-core>=0.10' 'pybind11>=3' 'cmake>=3.20' ninja
+	@touch $@
+
+$(VENV)/installed: $(VENV)/build $(SOURCES)
+	$(PIP) install --no-build-isolation '.[demo]'
+	@touch $@
+
+$(VENV)/test $(VENV)/lint $(VENV)/docs $(VENV)/bench: $(VENV)/%: $(VENV)/pip pyproject.toml
+	$(PIP) install --group $*
+	@touch $@
+
+$(VENV)/wheel: $(VENV)/build pyproject.toml
+	$(PIP) install --group wheel
+	@touch $@
