@@ -32,7 +32,7 @@ _WORKER_MAKERS = {"ThreadPoolExecutor", "ProcessPoolExecutor", "Pool", "Process"
 
 
 def _room_of(path: str) -> str | None:
-    head = path.split("/")[0].removesuffix(".py")
+    head = path.split("/", maxsplit=1)[0].removesuffix(".py")
     return head if head in ROOMS else TOP_MODULES.get(head)
 
 
@@ -107,9 +107,10 @@ def no_unsafe_arithmetic_or_pickle(path: str, source: str) -> Iterator[str]:
         if name.split(".")[0] in {"pickle", "dill", "joblib", "shelve"}:
             yield f"{path}:{line}: imports {name}"
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
-            if node.arg in {"fastmath", "parallel", "allow_pickle"} and node.value.value is True:
-                yield f"{path}:{node.value.lineno}: {node.arg}=True"
+        if not (isinstance(node, ast.keyword) and node.arg in {"fastmath", "parallel", "allow_pickle"}):
+            continue
+        if ast.unparse(node.value) != "False":
+            yield f"{path}:{node.value.lineno}: {node.arg}={ast.unparse(node.value)}"
 
 
 def modules_have_one_job(path: str, source: str) -> Iterator[str]:
