@@ -1,0 +1,77 @@
+"""How far a float32 kernel may stand from its float64 oracle, as functions that state the reason.
+
+Owns every tolerance of the oracle tests. A test takes its number from here or compares bytes; it invents none.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+def unit_roundoff(dtype: DTypeLike) -> float:
+    """Largest relative error of one correctly rounded operation in ``dtype``: half its epsilon."""
+    return float(np.finfo(dtype).eps) / 2.0
+
+
+def rtol(dtype: DTypeLike, n: int) -> float:
+    """Relative error, against the sum of magnitudes over n, of a mean of n values that the kernel returns as ``dtype``.
+
+    Storing the result costs one rounding; pairwise or lane-wise summation in ``dtype`` costs at most ceil(log2 n)
+    more (Higham, Accuracy and Stability, eq. 4.6), and 16 interleaved lanes are the first four levels of such a
+    tree. A plain running sum (n roundings) is outside this bound from n = 32 on: that is the fault it is here to show.
+    """
+    return (2 + math.ceil(math.log2(max(n, 2)))) * unit_roundoff(dtype)
+
+
+def atol_mean(n: int, magnitude: float) -> float:
+    """Absolute error of a mean of n float32 values no larger than ``magnitude``."""
+    return rtol(np.float32, n) * magnitude
+
+
+def atol_std(n: int, magnitude: float, std: float) -> float:
+    """Absolute error of a population standard deviation of n float32 values around any offset up to ``magnitude``.
+
+    In a two-pass (or shifted) computation each deviation carries one rounding relative to itself plus the error of
+    the mean, which enters only in second order when std is large against it and as itself when std is smaller. A
+    one-pass ``E[x^2] - E[x]^2`` in float32 would err by ``magnitude * sqrt(eps)``: with 1e5 of offset 35 units, far
+    outside.
+    """
+    return (
+        rtol(np.float32, n) * (2.0 * std + magnitude * rtol(np.float32, n))
+        + 2.0 * unit_roundoff(np.float32) * magnitude
+    )
+
+
+def clip_margin(n: int) -> float:
+    """Distance to a clipping bound, in the scale of `reference.clip_one`, below which both answers are right.
+
+    The bound is centre +- sigma std; centre and std of the kernel carry the errors above, relative to the larger of
+    std and the float32 spacing of the values.
+    """
+    return 16.0 * rtol(np.float32, n)
+
+
+def atol_aperture(magnitude: float, n_pixel: int) -> float:
+    """Absolute error of an aperture sum whose terms have absolute sum ``magnitude``: pairwise float32 or better."""
+    return rtol(np.float32, n_pixel) * magnitude
+
+
+def atol_area(radius: float) -> float:
+    """Absolute error of a circle's area on pixels: float32 storage of a number near pi r^2, plus 1e-6 of its boundary."""
+    return 4.0 * unit_roundoff(np.float32) * math.pi * radius**2 + 1e-6 * (1.0 + radius)
+
+
+def atol_pixel() -> float:
+    """Largest difference of two TAN-SIP codes in pixels; 1e-6 pixel is 21 microarcseconds on TESS."""
+    return 1e-6
+
+
+def atol_barycentric_s() -> float:
+    """Seconds by which two evaluations of observer . direction may differ: 500 light-seconds at 1e-9 relative."""
+    return 5e-7
