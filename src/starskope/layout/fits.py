@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FFI_PLANE_REQUEST = 17_786_880
-"""Leading bytes that hold headers and calibrated plane of every full TESS FFI: the longest lead seen and 2136 x 2078 float32."""
+"""Leading bytes that hold headers and calibrated plane of every full TESS FFI: 31,680 and 2078 x 2136 float32."""
 
 _FFI_PLANE = 17_755_200
 _LONGEST_LEAD = FFI_PLANE_REQUEST - _FFI_PLANE
@@ -174,8 +174,8 @@ def locate_image(
             raise FrameError(f"{name} has BITPIX = {plane.bitpix}, expected {bitpix}: not a calibrated frame")
         if complete and hdu.offset + hdu.n_bytes > len(view):
             raise FrameError(
-                f"{name} is truncated: its {n_row}x{n_col} plane needs {hdu.offset + hdu.n_bytes} bytes, {len(view)} are there; "
-                "download it again"
+                f"{name} is truncated: its {n_row}x{n_col} plane ends at byte {hdu.offset + hdu.n_bytes}, "
+                f"{len(view)} bytes are there; download it again"
             )
         return plane
     if stop > len(view):

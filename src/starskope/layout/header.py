@@ -1,7 +1,7 @@
 """FITS headers: bytes to keywords and values, and back.
 
-Owns the card index, lazy values, the search for END, the padding to 2880 bytes, and the words with which everything that
-is not FITS is refused. Refuses to know about data units (``layout.fits``) and single cards (``layout.cards``).
+Owns the card index, lazy values, the search for END, the padding to 2880 bytes, and the words with which everything
+that is not FITS is refused. Refuses to know about data units (``layout.fits``) and single cards (``layout.cards``).
 
 Headers are indexed at once and valued on demand: of the 183 cards of an FFI a reduction asks for thirty.
 """
