@@ -1,0 +1,12 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace starskope::bindings {
+
+void register_isa(pybind11::module_& module);
+void register_decode(pybind11::module_& module);
+void register_stack(pybind11::module_& module);
+void register_photometry(pybind11::module_& module);
+
+} // namespace starskope::bindings

@@ -1,0 +1,51 @@
+// The seam between entry points and kernels: plain structs and function pointers only, so that nothing compiled for one
+// instruction set can be picked by the linker for another. Included by the kernels: no standard library templates.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace starskope::detail {
+
+// All sizes were checked by the entry point. Optional outputs are null.
+struct ClipJob {
+    const float* data; // (n_time, n_series), rows row_stride apart
+    size_t n_time;
+    size_t n_series;
+    size_t row_stride;
+    double sigma_low;
+    double sigma_high;
+    int max_iters; // negative: until stable
+    bool center_median;
+    float* mean;
+    float* median;
+    float* std;
+    int32_t* count;
+    float* scratch; // 64-byte aligned, clip_scratch(n_time) floats
+};
+
+struct ApertureJob {
+    const float* image; // (n_row, n_col), rows row_stride apart
+    size_t n_row;
+    size_t n_col;
+    size_t row_stride;
+    const double* row;
+    const double* column;
+    const double* radius;
+    size_t n_star;
+    double* total;
+    double* area;
+    int32_t* n_bad;
+    double* scratch; // 64-byte aligned, aperture_scratch(largest radius) doubles
+};
+
+struct Kernels {
+    const char* name;
+    void (*decode_plane)(const unsigned char* bytes, float* out, size_t n_row, size_t n_col, size_t out_stride);
+    size_t (*clip_scratch)(size_t n_time);
+    void (*clip)(const ClipJob&);
+    size_t (*aperture_scratch)(double max_radius);
+    void (*aperture_sums)(const ApertureJob&);
+};
+
+} // namespace starskope::detail

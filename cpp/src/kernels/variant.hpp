@@ -1,0 +1,26 @@
+// What every kernel source sees. Each source is compiled once per instruction set, with STARSKOPE_VARIANT naming the
+// namespace (v2, v3, v4, baseline). Everything but the functions below is static or in an anonymous namespace: an inline
+// function or template with external linkage would be a weak symbol, of which the linker keeps the copy of just one
+// variant for all of them. cpp/tests/check_symbols.cmake reads the objects and holds this.
+#pragma once
+
+#include "kernels.hpp"
+
+#ifndef STARSKOPE_VARIANT
+#error "kernels are compiled per variant: define STARSKOPE_VARIANT"
+#endif
+
+#define STARSKOPE_STRING_(x) #x
+#define STARSKOPE_STRING(x) STARSKOPE_STRING_(x)
+
+namespace starskope::detail::STARSKOPE_VARIANT {
+
+void decode_plane(const unsigned char* bytes, float* out, size_t n_row, size_t n_col, size_t out_stride);
+size_t clip_scratch(size_t n_time);
+void clip(const ClipJob& job);
+size_t aperture_scratch(double max_radius);
+void aperture_sums(const ApertureJob& job);
+
+extern const Kernels kernels;
+
+} // namespace starskope::detail::STARSKOPE_VARIANT

@@ -1,0 +1,59 @@
+"""Types of the compiled core. Every call that computes releases the GIL.
+
+Shape, dtype and layout are checked in the core: TypeError for what is no array, ValueError for an array of another dtype,
+number of axes, layout or size. Arrays are native float32, float64 or int32; two-axis arrays need contiguous rows, at any
+distance, so a range of columns of a C-contiguous array is accepted without a copy.
+"""
+
+from collections.abc import Buffer  # type: ignore[attr-defined]
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+def isa() -> str:
+    """Instruction set in use: v2, v3, v4 or baseline."""
+
+def available_isas() -> list[str]:
+    """Instruction sets that this build holds and this CPU runs, poorest first."""
+
+def use_isa(name: str) -> None:
+    """Change the instruction set for all later calls in this process (for tests; otherwise set STARSKOPE_ISA)."""
+
+def build_info() -> dict[str, str]:
+    """Version, compiler, build type, kernel flags and instruction sets of this build."""
+
+def decode_plane(buffer: Buffer, offset: int, out: NDArray[np.float32]) -> None:
+    """Write the big-endian float32 plane that starts ``offset`` bytes into ``buffer`` to ``out`` (n_row, n_col)."""
+
+def clip(
+    data: NDArray[np.float32],
+    *,
+    sigma_low: float,
+    sigma_high: float,
+    max_iters: int,
+    center: Literal["mean", "median"] | str,
+    mean: NDArray[np.float32] | None = None,
+    median: NDArray[np.float32] | None = None,
+    std: NDArray[np.float32] | None = None,
+    count: NDArray[np.int32] | None = None,
+) -> None:
+    """Statistics of the survivors of each column of ``data`` (n_time, n_series), written to outputs (n_series,).
+
+    ``max_iters`` 0 clips nothing, -1 clips until nothing changes. NaN and infinities are missing.
+    """
+
+def aperture_sums(
+    image: NDArray[np.float32],
+    row: NDArray[np.float64],
+    column: NDArray[np.float64],
+    radius: NDArray[np.float64],
+    total: NDArray[np.float64],
+    area: NDArray[np.float64],
+    n_bad: NDArray[np.int32],
+) -> None:
+    """Sums over circles with exact pixel overlap, written to ``total``, ``area`` and ``n_bad`` (n_star,).
+
+    ``total`` and ``area`` hold finite pixels on the image only (``total`` NaN where there are none); ``n_bad`` counts the
+    pixels touched that are not finite or off the image.
+    """

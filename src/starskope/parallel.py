@@ -1,0 +1,150 @@
+"""The one owner of compute threads: how work is spread over CPUs without changing a bit of the result.
+
+Owns the count of workers, the shared thread pool, the split of work into fixed ranges, and moving blocking work off an
+event loop. Refuses to split by arrival or by number of workers: ranges depend on the size of the work alone, and results
+come back in their order, so any number of workers gives the same bytes. Refuses locks, shared state and OpenMP too: the
+functions given here release the GIL themselves (the core) or live with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+__all__ = ["available_cpus", "map_ranges", "ranges", "resolve_workers", "run_blocking", "submit"]
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+
+def available_cpus() -> int:
+    """Return how many CPUs this process may use (its affinity), which containers and batch systems restrict."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_workers(workers: int) -> int:
+    """Turn the public ``workers`` into a number of threads.
+
+    Parameters
+    ----------
+    workers : int
+        1 or more, or -1 for the CPUs that this process may use.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        Not an integer.
+    ValueError
+        0 or below -1.
+    """
+    if isinstance(workers, bool) or not hasattr(workers, "__index__"):
+        raise TypeError(f"workers={workers!r}: expected an integer, 1 or more, or -1 for all CPUs")
+    workers = workers.__index__()
+    if workers == -1:
+        return available_cpus()
+    if workers < 1:
+        raise ValueError(f"workers={workers}: expected 1 or more, or -1 for all CPUs of this process")
+    return workers
+
+
+def ranges(n: int, step: int) -> Iterator[tuple[int, int]]:
+    """Yield ``(start, stop)`` of consecutive ranges of ``step`` that cover ``0..n``; the last may be shorter."""
+    if step < 1:
+        raise ValueError(f"step={step}: expected 1 or more")
+    return ((start, min(start + step, n)) for start in range(0, n, step))
+
+
+def map_ranges(function: Callable[[int, int], _T], n: int, step: int, workers: int = 1) -> list[_T]:
+    """Call ``function(start, stop)`` for every range of ``step`` items in ``0..n``.
+
+    Parameters
+    ----------
+    function : callable
+        Called once per range, from several threads at a time when ``workers`` is above 1.
+    n, step : int
+        Items and items per range. Ranges do not depend on ``workers``.
+    workers : int
+        Threads, as `resolve_workers` takes it. With 1 the calling thread does all.
+
+    Returns
+    -------
+    list
+        Results in order of the ranges.
+
+    Raises
+    ------
+    Exception
+        What ``function`` raised first in order of the ranges; ranges not yet started are dropped then.
+    """
+    pieces = list(ranges(n, step))
+    n_threads = min(resolve_workers(workers), len(pieces))
+    if n_threads <= 1:
+        return [function(start, stop) for start, stop in pieces]
+    failed = threading.Event()
+    results: list[_T | None] = [None] * len(pieces)
+    errors: dict[int, BaseException] = {}
+    todo = iter(range(len(pieces)))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while not failed.is_set():
+            with lock:
+                piece = next(todo, None)
+            if piece is None:
+                return
+            try:
+                results[piece] = function(*pieces[piece])
+            except BaseException as error:  # handed to the caller below, whatever it is
+                errors[piece] = error
+                failed.set()
+
+    # A pool per call: its threads end here, so nothing waits for a shared pool that a nested call has filled.
+    with ThreadPoolExecutor(n_threads - 1, thread_name_prefix="starskope") as pool:
+        helpers = [pool.submit(work) for _ in range(n_threads - 1)]
+        work()
+        for helper in helpers:
+            helper.result()
+    if errors:
+        raise errors[min(errors)]
+    return results  # type: ignore[return-value]
+
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def submit(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+    """Run ``function`` in the shared pool for single tasks beside an event loop (as many threads as CPUs).
+
+    Tasks must not wait for other tasks of this pool; `map_ranges` inside a task is fine, it has threads of its own.
+    """
+    global _pool  # noqa: PLW0603 - one pool per process, made on first use
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(available_cpus(), thread_name_prefix="starskope-task")
+        return _pool.submit(function, *args, **kwargs)
+
+
+async def run_blocking(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Await ``function(*args, **kwargs)``, run in the shared pool, so that the event loop goes on."""
+    return await asyncio.wrap_future(submit(function, *args, **kwargs))
+
+
+def _forget_pool() -> None:
+    global _pool  # noqa: PLW0603
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    # Threads do not survive a fork: a child makes its own pool.
+    os.register_at_fork(after_in_child=_forget_pool)
