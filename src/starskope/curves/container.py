@@ -1,0 +1,370 @@
+"""``LightCurves``: many stars on one shared time axis.
+
+Owns the container and what is done to a whole set at once: choose, normalise, bin, barycentric times, a first plot.
+Refuses pixels and detrending; the formats on disk stand in ``zarr_store`` and ``fits_store``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from astropy.table import Column, Table
+from numpy.typing import ArrayLike, NDArray
+
+from starskope.curves import binning, selection, shapes
+from starskope.curves.columns import plain_json, star_table
+
+__all__ = ["LightCurves"]
+
+SECONDS_PER_DAY = 86400.0
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class LightCurves:
+    """Light curves of ``n_star`` stars at the same ``n_time`` moments.
+
+    Arrays of the right dtype and layout are kept as they are, without a copy; others are converted. Nothing can be
+    assigned to the object: methods return new ones, which may share arrays with it.
+
+    Parameters
+    ----------
+    time : (n_time,) float64
+        Mid-exposure times in days since ``time_zero``, TDB, *at the spacecraft*; strictly increasing. See `bjd`.
+    flux : (n_time, n_star) float32
+        In ``meta["flux_unit"]``; NaN = missing.
+    stars : astropy.table.Table, optional
+        One row per star, in the order of the columns of ``flux``; default: a column ``star`` that counts.
+    flux_err : (n_time, n_star) float32, optional
+        One-sigma errors in the unit of ``flux``; NaN = not known.
+    quality : (n_time,) int32, optional
+        Bit flags of the mission, 0 = good; default: zeros.
+    observer : (n_time, 3) float64, optional
+        The spacecraft from the solar system's barycentre, ICRS axes, light-seconds.
+    direction : (n_star, 3) float64, optional
+        Unit vectors to the stars, ICRS axes; a row of NaN where the place of a star is not known.
+    background : (n_time, n_star) float32, optional
+        Sky per pixel at the star, electrons per second; NaN = missing.
+    time_zero : float
+        Julian date (TDB) of time 0: 2457000 for TESS (BTJD), 2454833 for Kepler and K2 (BKJD).
+    exposure_s : float
+        Seconds of light in one cadence; NaN = not known.
+    mission : str
+        "TESS", "Kepler", "K2" or another name.
+    meta : mapping, optional
+        Notes: JSON values. ``flux_unit`` is a unit that astropy reads.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes, dtypes or the order of the times do not fit; the message names the value and the remedy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from starskope.curves.container import LightCurves
+    >>> curves = LightCurves(np.arange(4.0), np.array([[10.0, 8], [12, 8], [8, np.nan], [10, 8]]))
+    >>> curves.normalize().flux[:, 0]
+    array([1. , 1.2, 0.8, 1. ], dtype=float32)
+    """
+
+    time: NDArray[np.float64]
+    flux: NDArray[np.float32]
+    stars: Table
+    flux_err: NDArray[np.float32] | None
+    quality: NDArray[np.int32]
+    observer: NDArray[np.float64] | None
+    direction: NDArray[np.float64] | None
+    background: NDArray[np.float32] | None
+    time_zero: float
+    exposure_s: float
+    mission: str
+    meta: dict[str, Any]
+
+    def __init__(
+        self,
+        time: ArrayLike,
+        flux: ArrayLike,
+        stars: Table | None = None,
+        *,
+        flux_err: ArrayLike | None = None,
+        quality: ArrayLike | None = None,
+        observer: ArrayLike | None = None,
+        direction: ArrayLike | None = None,
+        background: ArrayLike | None = None,
+        time_zero: float = 2457000.0,
+        exposure_s: float = math.nan,
+        mission: str = "TESS",
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not math.isfinite(time_zero):
+            raise ValueError(f"time_zero is {time_zero}; give the Julian date of time 0, such as 2457000.0")
+        if exposure_s < 0 or math.isinf(exposure_s):
+            raise ValueError(f"exposure_s is {exposure_s}; give seconds of light per cadence, or NaN when not known")
+        times = shapes.increasing_times(time)
+        matrix = shapes.flux_matrix("flux", flux, times.size)
+        shape = matrix.shape
+        fields: dict[str, Any] = {
+            "time": times,
+            "flux": matrix,
+            "stars": star_table(stars, shape[1]),
+            "flux_err": None if flux_err is None else shapes.error_matrix(flux_err, *shape),
+            "quality": shapes.quality_flags(quality, times.size),
+            "observer": None if observer is None else shapes.observer_path(observer, times.size),
+            "direction": None if direction is None else shapes.directions(direction, shape[1]),
+            "background": None if background is None else shapes.flux_matrix("background", background, *shape),
+            "time_zero": float(time_zero),
+            "exposure_s": float(exposure_s),
+            "mission": str(mission),
+            "meta": plain_json(dict(meta or {})),
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_time(self) -> int:
+        """Number of cadences."""
+        return int(self.flux.shape[0])
+
+    @property
+    def n_star(self) -> int:
+        """Number of stars."""
+        return int(self.flux.shape[1])
+
+    @property
+    def flux_unit(self) -> str:
+        """Unit of ``flux`` and ``flux_err`` as text that astropy reads; empty when it is a ratio or not known."""
+        return str(self.meta.get("flux_unit") or "")
+
+    def __repr__(self) -> str:
+        if self.n_time:
+            span = f"{self.time[0]:.4f} to {self.time[-1]:.4f} d after JD {self.time_zero:.1f} TDB at the spacecraft"
+        else:
+            span = "no cadence"
+        missing = 100.0 * np.count_nonzero(np.isnan(self.flux)) / max(1, self.flux.size)
+        optional = ("flux_err", "observer", "direction", "background")
+        has = ", ".join(name for name in optional if getattr(self, name) is not None) or "flux only"
+        flagged = np.count_nonzero(self.quality)
+        return (
+            f"<LightCurves {self.mission}: {self.n_time} cadences x {self.n_star} stars; {span}; "
+            f"exposure {self.exposure_s:.4g} s; flux in {self.flux_unit or 'relative units'}; "
+            f"{flagged} cadences flagged, {missing:.3g} % missing; {has}>"
+        )
+
+    def bjd(self, star: int) -> NDArray[np.float64]:
+        """Barycentric mid-exposure times of one star, BJD (TDB), in days since ``time_zero``.
+
+        Parameters
+        ----------
+        star : int
+            Position of the star, a column of ``flux``.
+
+        Returns
+        -------
+        (n_time,) float64
+
+        Raises
+        ------
+        ValueError
+            The observer's path or the star's direction is not known.
+        IndexError
+            There is no such star.
+
+        Notes
+        -----
+        ``time + observer . direction / 86400``: the light travel time to the barycentre (Roemer delay), as the pipeline
+        of the mission corrects it. Shapiro delay and parallax, below 0.2 ms away from the Sun, are left out.
+        """
+        if self.observer is None or self.direction is None:
+            missing = "observer" if self.observer is None else "direction"
+            raise ValueError(f"these light curves hold no {missing}: give {missing}= (see starskope.curves.observer)")
+        if not -self.n_star <= star < self.n_star:
+            raise IndexError(f"star {star} of {self.n_star}: give a position from 0 to {self.n_star - 1}")
+        delay_s = (self.observer * self.direction[star]).sum(axis=1)
+        barycentric: NDArray[np.float64] = self.time + delay_s / SECONDS_PER_DAY
+        return barycentric
+
+    def normalize(self) -> Self:
+        """Divide each star by its median flux over the unflagged cadences (over all, where it has none of these).
+
+        Returns
+        -------
+        LightCurves
+            ``flux`` around 1, ``flux_err`` scaled alike, ``background`` as it was. The medians stand in the star table
+            as ``median_flux``; a star whose median is zero, negative or missing becomes NaN throughout.
+        """
+        median = binning.star_medians(self.flux, self.quality == 0)
+        scale = np.where(median > 0, median, np.nan)
+        stars = self.stars.copy()
+        stars["median_flux"] = Column(median, unit=self.flux_unit or None, description="median before normalisation")
+        return replace(
+            self,
+            flux=_divided(self.flux, scale),
+            flux_err=None if self.flux_err is None else _divided(self.flux_err, scale),
+            stars=stars,
+            meta={**self.meta, "flux_unit": "", "normalized": "median"},
+        )
+
+    def bin(self, n: int | None = None, *, width_days: float | None = None) -> Self:
+        """Average neighbouring cadences.
+
+        Parameters
+        ----------
+        n : int, optional
+            Width of a bin in cadences.
+        width_days : float, optional
+            Width of a bin in days; give this or ``n``.
+
+        Returns
+        -------
+        LightCurves
+            ``time`` is the mean of the cadences in the bin, ``flux`` the mean weighted by inverse variance (plain where
+            no error is known), ``flux_err`` its error, ``quality`` the OR of all flags, ``observer`` and ``background``
+            plain means, ``exposure_s`` that of a full bin.
+
+        Notes
+        -----
+        Bins lie on the grid of the cadences: missing ones keep their place, so no bin reaches over a gap to gather
+        points on both sides; empty bins are left out. Flagged cadences take part: drop them first with
+        ``select(quality=-1)``.
+        """
+        if (n is None) == (width_days is None):
+            raise ValueError(f"bin(n={n}, width_days={width_days}): give exactly one of the two")
+        if n is not None and (n != int(n) or n < 1):
+            raise ValueError(f"bin(n={n}): give a whole number of cadences, at least 1")
+        if width_days is not None and not (math.isfinite(width_days) and width_days > 0):
+            raise ValueError(f"bin(width_days={width_days}): give a positive width in days")
+        starts = binning.bin_starts(self.time, n=n, width_days=width_days)
+        flux, errors = binning.bin_means(self.flux, self.flux_err, starts)
+        cadence = binning.cadence_days(self.time)
+        per_bin = float(n) if n is not None else max(1.0, round((width_days or 0.0) / cadence)) if cadence > 0 else 1.0
+        return replace(
+            self,
+            time=_means(self.time, starts),
+            flux=flux,
+            flux_err=None if self.flux_err is None else errors,
+            quality=np.bitwise_or.reduceat(self.quality, starts) if starts.size else self.quality,
+            observer=None if self.observer is None else _means(self.observer, starts),
+            background=None if self.background is None else binning.bin_means(self.background, None, starts)[0],
+            exposure_s=self.exposure_s * per_bin,
+            meta={**self.meta, "binned": {"n": n} if n is not None else {"width_days": width_days}},
+        )
+
+    def select(
+        self,
+        stars: ArrayLike | slice | None = None,
+        time: ArrayLike | slice | tuple[float | None, float | None] | None = None,
+        quality: int | None = None,
+        *,
+        ids: ArrayLike | None = None,
+    ) -> Self:
+        """Keep some stars and some cadences.
+
+        Parameters
+        ----------
+        stars : bool mask (n_star,), positions, or slice, optional
+            Which stars, in which order.
+        time : bool mask (n_time,), slice, or tuple (start, stop), optional
+            Which cadences; the tuple is in days on the time axis, start <= time < stop, either end may be None.
+        quality : int, optional
+            Drop the cadences that carry any of these bits; -1 drops every flagged one.
+        ids : integers, optional
+            Catalogue numbers (column ``tic_id`` or its like) instead of ``stars``.
+
+        Returns
+        -------
+        LightCurves
+        """
+        if stars is not None and ids is not None:
+            raise ValueError("select: give stars= (positions) or ids= (catalogue numbers), not both")
+        columns = (
+            selection.star_positions(stars, self.n_star) if ids is None else selection.positions_of_ids(self.stars, ids)
+        )
+        rows = selection.cadences(time, self.time)
+        if quality is not None:
+            rows = rows[(self.quality[rows] & quality) == 0]
+        both = np.ix_(rows, columns)
+        return replace(
+            self,
+            time=self.time[rows],
+            flux=self.flux[both],
+            stars=self.stars[columns],
+            flux_err=None if self.flux_err is None else self.flux_err[both],
+            quality=self.quality[rows],
+            observer=None if self.observer is None else self.observer[rows],
+            direction=None if self.direction is None else self.direction[columns],
+            background=None if self.background is None else self.background[both],
+        )
+
+    def write(self, path: str | Path) -> Path:
+        """Write everything to ``*.zarr`` (a Zarr v3 group) or ``*.fits``; what stood there before is replaced.
+
+        The data are written under a temporary name beside, flushed to disk and renamed. The same light curves give the
+        same bytes, NaN payloads included.
+
+        Returns
+        -------
+        Path
+            ``path``.
+
+        Raises
+        ------
+        ValueError
+            The name ends otherwise, or something else than light curves stands in the place of a Zarr store.
+        OSError
+            The disk is full, or the folder is missing or not writable.
+        """
+        from starskope.curves import files
+
+        return files.write(self, Path(path))
+
+    @classmethod
+    def read(cls, paths: str | Path | Sequence[str | Path], *, stars: slice | None = None) -> LightCurves:
+        """Read light curves that `write` has written.
+
+        Parameters
+        ----------
+        paths : path or sequence of paths
+            Several must share one time axis; their stars are put side by side in the order given.
+        stars : slice, optional
+            Read these stars of each file only; of a Zarr store only their chunks are read.
+
+        Raises
+        ------
+        FileNotFoundError
+            Nothing is there.
+        FrameError
+            A file is damaged, or holds no light curves in a format known here.
+        ValueError
+            Several files have different time axes or columns.
+        """
+        from starskope.curves import files
+
+        return files.read(paths, stars=stars)
+
+    def plot(self, star: int = 0, *, axes: Any = None) -> Any:
+        """Draw one star, flagged cadences pale; returns the matplotlib axes."""
+        from starskope.curves.drawing import draw_star
+
+        return draw_star(self, star, axes)
+
+
+def _divided(values: NDArray[np.float32], scale: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Divide each column by a float64 scale, rounded once, without a float64 copy of the whole."""
+    return np.divide(values, scale, out=np.empty_like(values), casting="same_kind")
+
+
+def _means(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Plain mean of each bin along time; differences from the bin's first row keep every digit of the times."""
+    if not starts.size:
+        return values
+    n_cadence = np.diff(starts, append=values.shape[0])
+    first = values[starts]
+    counts = n_cadence.reshape(-1, *([1] * (values.ndim - 1)))
+    rest = values - np.repeat(first, n_cadence, axis=0)
+    means: NDArray[np.float64] = first + np.add.reduceat(rest, starts, axis=0) / counts
+    return means
