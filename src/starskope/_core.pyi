@@ -1,15 +1,15 @@
 """Types of the compiled core. Every call that computes releases the GIL.
 
-Shape, dtype and layout are checked in the core: TypeError for what is no array, ValueError for an array of another dtype,
-number of axes, layout or size. Arrays are native float32, float64 or int32; two-axis arrays need contiguous rows, at any
-distance, so a range of columns of a C-contiguous array is accepted without a copy.
+Shape, dtype and layout are checked in the core: TypeError for what is no array, ValueError for an array of another
+dtype, number of axes, layout or size. Arrays are native float32, float64 or int32; two-axis arrays need contiguous
+rows, at any distance, so a range of columns of a C-contiguous array is accepted without a copy.
 """
 
-from collections.abc import Buffer  # type: ignore[attr-defined]
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 def isa() -> str:
     """Instruction set in use: v2, v3, v4 or baseline."""
@@ -38,7 +38,7 @@ def clip(
     std: NDArray[np.float32] | None = None,
     count: NDArray[np.int32] | None = None,
 ) -> None:
-    """Statistics of the survivors of each column of ``data`` (n_time, n_series), written to outputs (n_series,).
+    """Reduce each column of ``data`` (n_time, n_series) to statistics of its survivors, written to (n_series,).
 
     ``max_iters`` 0 clips nothing, -1 clips until nothing changes. NaN and infinities are missing.
     """
@@ -52,8 +52,8 @@ def aperture_sums(
     area: NDArray[np.float64],
     n_bad: NDArray[np.int32],
 ) -> None:
-    """Sums over circles with exact pixel overlap, written to ``total``, ``area`` and ``n_bad`` (n_star,).
+    """Sum over circles with exact pixel overlap, into ``total``, ``area`` and ``n_bad`` (n_star,).
 
-    ``total`` and ``area`` hold finite pixels on the image only (``total`` NaN where there are none); ``n_bad`` counts the
-    pixels touched that are not finite or off the image.
+    ``total`` and ``area`` hold finite pixels on the image only (``total`` NaN where there are none); ``n_bad`` counts
+    the pixels touched that are not finite or off the image.
     """

@@ -1,21 +1,20 @@
 """The one owner of compute threads: how work is spread over CPUs without changing a bit of the result.
 
-Owns the count of workers, the shared thread pool, the split of work into fixed ranges, and moving blocking work off an
-event loop. Refuses to split by arrival or by number of workers: ranges depend on the size of the work alone, and results
-come back in their order, so any number of workers gives the same bytes. Refuses locks, shared state and OpenMP too: the
-functions given here release the GIL themselves (the core) or live with it.
+Owns the count of workers, the split of work into fixed ranges, and the shared pool that takes single tasks off an event
+loop. Refuses to split by arrival or by number of workers: ranges depend on the size of the work alone, and results come
+back in their order, so any number of workers gives the same bytes. Refuses OpenMP and shared state too: functions given
+here release the GIL themselves (the core) or live with it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-__all__ = ["available_cpus", "map_ranges", "ranges", "resolve_workers", "run_blocking", "submit"]
+__all__ = ["available_cpus", "map_ranges", "ranges", "resolve_workers", "submit"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -124,9 +123,10 @@ _pool_lock = threading.Lock()
 
 
 def submit(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-    """Run ``function`` in the shared pool for single tasks beside an event loop (as many threads as CPUs).
+    """Run ``function`` in the shared pool of as many threads as CPUs, for single tasks beside an event loop.
 
-    Tasks must not wait for other tasks of this pool; `map_ranges` inside a task is fine, it has threads of its own.
+    Coroutines wait with ``await asyncio.wrap_future(submit(function, ...))``, so that their loop goes on. Tasks must
+    not wait for other tasks of this pool; `map_ranges` inside a task is fine, it has threads of its own.
     """
     global _pool  # noqa: PLW0603 - one pool per process, made on first use
     with _pool_lock:
@@ -135,14 +135,9 @@ def submit(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -
         return _pool.submit(function, *args, **kwargs)
 
 
-async def run_blocking(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Await ``function(*args, **kwargs)``, run in the shared pool, so that the event loop goes on."""
-    return await asyncio.wrap_future(submit(function, *args, **kwargs))
-
-
 def _forget_pool() -> None:
-    global _pool  # noqa: PLW0603
-    _pool = None
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
