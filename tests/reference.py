@@ -72,7 +72,7 @@ def clip_one(
         low, high = middle - sigma_low * std, middle + sigma_high * std
         outside = (alive < low) | (alive > high)
         if std > 0.0:
-            scale = max(std, float(np.max(np.abs(alive))) * 2.0**-24)
+            scale = std + float(np.max(np.abs(alive))) / 64.0
             margin = min(margin, float(np.min(np.abs(np.concatenate([alive - low, alive - high])))) / scale)
         if not outside.any():
             break
@@ -175,8 +175,8 @@ class ApertureSum:
     total: float
     area: float
     n_bad: int
-    off_edge: bool
-    """Whether some part of the circle lies outside the image."""
+    n_off: int
+    """Pixels of the endless grid that the circle touches outside the image."""
     magnitude: float
     """Sum of |pixel| times overlap: the scale of the rounding error of ``total``."""
 
@@ -185,11 +185,14 @@ def aperture_sum(image: ArrayLike, row: float, column: float, radius: float) -> 
     """Sum an image over a circle with exact overlap; pixels that are not finite count in ``n_bad`` and nowhere else."""
     pixels = np.asarray(image, dtype=np.float64)
     n_row, n_col = pixels.shape
-    total, area, magnitude, n_bad = [], [], [], 0
-    for i in range(max(0, math.floor(row - radius - 1)), min(n_row, math.ceil(row + radius + 2))):
-        for j in range(max(0, math.floor(column - radius - 1)), min(n_col, math.ceil(column + radius + 2))):
+    total, area, magnitude, n_bad, n_off = [], [], [], 0, 0
+    for i in range(math.floor(row - radius - 1), math.ceil(row + radius + 2)):
+        for j in range(math.floor(column - radius - 1), math.ceil(column + radius + 2)):
             weight = overlap_area(row, column, radius, i, j)
             if weight <= 0.0:
+                continue
+            if not (0 <= i < n_row and 0 <= j < n_col):
+                n_off += 1
                 continue
             if not math.isfinite(pixels[i, j]):
                 n_bad += 1
@@ -197,25 +200,26 @@ def aperture_sum(image: ArrayLike, row: float, column: float, radius: float) -> 
             total.append(weight * pixels[i, j])
             area.append(weight)
             magnitude.append(abs(weight * pixels[i, j]))
-    off_edge = (
-        row - radius < -0.5 or column - radius < -0.5 or row + radius > n_row - 0.5 or column + radius > n_col - 0.5
-    )
-    return ApertureSum(math.fsum(total), math.fsum(area), n_bad, off_edge, math.fsum(magnitude))
+    return ApertureSum(math.fsum(total), math.fsum(area), n_bad, n_off, math.fsum(magnitude))
 
 
 class TanSip:
     """Pixel to sky through SIP distortion and the gnomonic projection, straight from the papers.
 
     Shupe et al. 2005 (ADASS XIV, 491) eqs. 1-3: ``u = p - CRPIX``, ``U = u + sum A_pq u^p v^q``, ``V = v + sum B_pq
-    u^p v^q``, intermediate world coordinates ``CD (U, V)``. Calabretta & Greisen 2002 (A&A 395, 1077) eqs. 15, 54,
-    55 and the rotation of eq. 2, with the native pole at LONPOLE = 180 deg, for which the rotation has the textbook
-    form used here. Pixels are ``row, column``, 0-based.
+    u^p v^q``, intermediate world coordinates ``(x, y) = CD (U, V)``. Calabretta & Greisen 2002 (A&A 395, 1077): native
+    longitude and latitude of (x, y) by eqs. 14, 15, 55, the sky by the rotation of eq. 2 and back by eqs. 5, 12, 13,
+    54. The native pole is the reference point; its longitude LONPOLE is 0 where CRVAL2 is 90 deg and else 180 (section
+    2.2), unless the header tells it. Pixels are ``row, column``, 0-based.
     """
 
     def __init__(self, header: Mapping[str, Any]) -> None:
         self.crpix = np.array([float(header["CRPIX1"]), float(header["CRPIX2"])])
         self.crval = np.radians([float(header["CRVAL1"]), float(header["CRVAL2"])])
         self.cd = np.array([[float(header[f"CD{i}_{j}"]) for j in (1, 2)] for i in (1, 2)])
+        default = 0.0 if float(header["CRVAL2"]) >= 90.0 else 180.0
+        told = header.get("LONPOLE")
+        self.lonpole = math.radians(default if told is None else float(told))
         self.a = self._coefficients(header, "A")
         self.b = self._coefficients(header, "B")
 
@@ -240,28 +244,31 @@ class TanSip:
         u = np.asarray(column, dtype=np.float64) + 1.0 - self.crpix[0]
         v = np.asarray(row, dtype=np.float64) + 1.0 - self.crpix[1]
         du, dv = self._distort(u, v)
-        xi = np.radians(self.cd[0, 0] * du + self.cd[0, 1] * dv)
-        eta = np.radians(self.cd[1, 0] * du + self.cd[1, 1] * dv)
+        x = np.radians(self.cd[0, 0] * du + self.cd[0, 1] * dv)
+        y = np.radians(self.cd[1, 0] * du + self.cd[1, 1] * dv)
+        phi, theta = np.arctan2(x, -y), np.arctan2(1.0, np.hypot(x, y))
         ra0, dec0 = self.crval
-        # The point of the tangent plane as a vector of space: centre + xi east + eta north.
-        centre = np.array([math.cos(dec0) * math.cos(ra0), math.cos(dec0) * math.sin(ra0), math.sin(dec0)])
-        east = np.array([-math.sin(ra0), math.cos(ra0), 0.0])
-        north = np.array([-math.sin(dec0) * math.cos(ra0), -math.sin(dec0) * math.sin(ra0), math.cos(dec0)])
-        x, y, z = (centre[k] + xi * east[k] + eta * north[k] for k in range(3))
-        return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arctan2(z, np.hypot(x, y)))
+        turn = phi - self.lonpole
+        east = -np.cos(theta) * np.sin(turn)
+        toward = np.sin(theta) * math.cos(dec0) - np.cos(theta) * math.sin(dec0) * np.cos(turn)
+        up = np.sin(theta) * math.sin(dec0) + np.cos(theta) * math.cos(dec0) * np.cos(turn)
+        return np.degrees(ra0 + np.arctan2(east, toward)) % 360.0, np.degrees(np.arctan2(up, np.hypot(east, toward)))
 
     def world_to_pixel(self, ra: ArrayLike, dec: ArrayLike) -> tuple[F64, F64]:
         """Return 0-based row, column of ra, dec in degrees (NaN behind the tangent point), by Newton on the SIP map."""
         lon, lat = np.radians(np.asarray(ra, dtype=np.float64)), np.radians(np.asarray(dec, dtype=np.float64))
         ra0, dec0 = self.crval
-        depth = np.sin(lat) * math.sin(dec0) + np.cos(lat) * math.cos(dec0) * np.cos(lon - ra0)
+        turn = lon - ra0
+        sin_theta = np.sin(lat) * math.sin(dec0) + np.cos(lat) * math.cos(dec0) * np.cos(turn)
+        phi = self.lonpole + np.arctan2(
+            -np.cos(lat) * np.sin(turn), np.sin(lat) * math.cos(dec0) - np.cos(lat) * math.sin(dec0) * np.cos(turn)
+        )
+        cos_theta = np.hypot(
+            np.cos(lat) * np.sin(turn), np.sin(lat) * math.cos(dec0) - np.cos(lat) * math.sin(dec0) * np.cos(turn)
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
-            xi = np.where(depth > 0, np.cos(lat) * np.sin(lon - ra0) / depth, np.nan)
-            eta = np.where(
-                depth > 0,
-                (np.sin(lat) * math.cos(dec0) - np.cos(lat) * math.sin(dec0) * np.cos(lon - ra0)) / depth,
-                np.nan,
-            )
+            radius = np.where(sin_theta > 0, cos_theta / sin_theta, np.nan)
+        xi, eta = radius * np.sin(phi), -radius * np.cos(phi)
         inverse = np.linalg.inv(self.cd)
         target_u = np.degrees(inverse[0, 0] * xi + inverse[0, 1] * eta)
         target_v = np.degrees(inverse[1, 0] * xi + inverse[1, 1] * eta)
@@ -284,7 +291,7 @@ class TanSip:
 
 
 def bin_inverse_variance(flux: ArrayLike, flux_err: ArrayLike) -> tuple[float, float]:
-    """Weighted mean ``sum(f/e^2)/sum(1/e^2)`` of one bin of one star and its error ``sum(1/e^2)^(-1/2)``, without NaN."""
+    """Weighted mean ``sum(f/e^2)/sum(1/e^2)`` of one bin of one star and its error ``sum(1/e^2)^(-1/2)``."""
     f, e = np.asarray(flux, dtype=np.float64), np.asarray(flux_err, dtype=np.float64)
     good = np.isfinite(f) & np.isfinite(e) & (e > 0)
     if not good.any():
@@ -305,7 +312,7 @@ def running_median(time: ArrayLike, values: ArrayLike, width: float) -> F64:
 
 
 def earth_position(time_tdb_jd: ArrayLike) -> F64:
-    """Barycentric position of Earth's centre in light-seconds, ICRS ``(n_time, 3)``, by astropy's built-in ephemeris."""
+    """Barycentric place of Earth's centre in light-seconds, ICRS ``(n_time, 3)``, by astropy's built-in ephemeris."""
     from astropy import constants
     from astropy.coordinates import get_body_barycentric
     from astropy.time import Time

@@ -19,19 +19,24 @@ def unit_roundoff(dtype: DTypeLike) -> float:
     return float(np.finfo(dtype).eps) / 2.0
 
 
+def smallest_step() -> float:
+    """Distance of neighbouring float32 numbers below 1.2e-38, where the error of storing is absolute, not relative."""
+    return float(np.finfo(np.float32).smallest_subnormal)
+
+
 def rtol(dtype: DTypeLike, n: int) -> float:
     """Relative error, against the sum of magnitudes over n, of a mean of n values that the kernel returns as ``dtype``.
 
-    Storing the result costs one rounding; pairwise or lane-wise summation in ``dtype`` costs at most ceil(log2 n)
-    more (Higham, Accuracy and Stability, eq. 4.6), and 16 interleaved lanes are the first four levels of such a
-    tree. A plain running sum (n roundings) is outside this bound from n = 32 on: that is the fault it is here to show.
+    Storing the result costs one rounding; summation by pairs costs at most ceil(log2 n) more (Higham, Accuracy and
+    Stability, eq. 4.6), and float64 sums none. A running float32 sum (n roundings) lies outside: that is the fault it
+    is here to show.
     """
     return (2 + math.ceil(math.log2(max(n, 2)))) * unit_roundoff(dtype)
 
 
 def atol_mean(n: int, magnitude: float) -> float:
-    """Absolute error of a mean of n float32 values no larger than ``magnitude``."""
-    return rtol(np.float32, n) * magnitude
+    """Absolute error of a mean of n float32 values no larger than ``magnitude``, one subnormal step included."""
+    return rtol(np.float32, n) * magnitude + smallest_step()
 
 
 def atol_std(n: int, magnitude: float, std: float) -> float:
@@ -45,14 +50,15 @@ def atol_std(n: int, magnitude: float, std: float) -> float:
     return (
         rtol(np.float32, n) * (2.0 * std + magnitude * rtol(np.float32, n))
         + 2.0 * unit_roundoff(np.float32) * magnitude
+        + smallest_step()
     )
 
 
 def clip_margin(n: int) -> float:
     """Distance to a clipping bound, in the scale of `reference.clip_one`, below which both answers are right.
 
-    The bound is centre +- sigma std; centre and std of the kernel carry the errors above, relative to the larger of
-    std and the float32 spacing of the values.
+    The bound is centre +- sigma std. Its error has a part in proportion to std (sums over n) and one in proportion to
+    the values themselves (about two float32 roundings); the scale adds both, the second with weight 1/64.
     """
     return 16.0 * rtol(np.float32, n)
 
@@ -63,7 +69,7 @@ def atol_aperture(magnitude: float, n_pixel: int) -> float:
 
 
 def atol_area(radius: float) -> float:
-    """Absolute error of a circle's area on pixels: float32 storage of a number near pi r^2, plus 1e-6 of its boundary."""
+    """Absolute error of a circle's area on pixels: float32 storage of pi r^2, plus 1e-6 of its boundary."""
     return 4.0 * unit_roundoff(np.float32) * math.pi * radius**2 + 1e-6 * (1.0 + radius)
 
 
