@@ -1,8 +1,9 @@
 """Light curves as one FITS file.
 
 Owns the layout: TIME (table: TIME, QUALITY), FLUX, FLUX_ERR, BACKGROUND (images of n_time rows x n_star columns),
-OBSERVER and DIRECTION (images of three columns), STARS (table) and META (JSON as bytes: notes, and the star columns with
-their units). Refuses files that others made. Every part carries checksums, verified on reading; no date is written.
+OBSERVER and DIRECTION (images of three columns), STARS (table) and META (JSON as bytes: notes, and the star columns
+with their units). Refuses files that others made. Every part carries checksums, verified on reading; no date is
+written.
 """
 
 from __future__ import annotations

@@ -56,11 +56,16 @@ def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> F64:
 
 
 def ccd_centre(header: Mapping[str, Any], shape: tuple[int, int]) -> tuple[float, float]:
-    """Row and column (0-based) of the centre of a CCD's science pixels, for which its BARYCORR card holds.
+    """Row and column (0-based) of the pixel for which a frame's BARYCORR card holds.
 
-    The cards SCIROWS, SCIROWE, SCCSA, SCCED are taken as they stand, so a trimmed frame still gives the centre of its
-    CCD; without them it is the centre of the plane.
+    The cards BTC_PIX2 and BTC_PIX1 name it; without them it is the centre of SCIROWS to SCIROWE, SCCSA to SCCED, taken
+    as the cards stand, so that a trimmed frame still gives the centre of its CCD; without these too, the centre of the
+    plane.
     """
+    try:
+        return float(header["BTC_PIX2"]) - 1.0, float(header["BTC_PIX1"]) - 1.0
+    except (KeyError, TypeError, ValueError):
+        pass
     try:
         rows = float(header["SCIROWS"]), float(header["SCIROWE"])
         columns = float(header["SCCSA"]), float(header["SCCED"])

@@ -11,27 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.validation import as_float32, as_float64
+
 __all__ = ["directions", "error_matrix", "flux_matrix", "increasing_times", "observer_path", "quality_flags"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
-def _numbers(name: str, values: Any, dtype: Any) -> NDArray[Any]:
-    if isinstance(values, np.ma.MaskedArray):
-        values = values.filled(np.nan)
+def _plain(name: str, values: Any) -> Any:
     if hasattr(values, "to_value"):
         raise TypeError(f"{name} has a unit; give plain numbers ({name}.value) in the unit of the container")
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; give real numbers")
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(array, dtype=dtype)
+    return values
 
 
 def increasing_times(values: Any) -> F64:
     """Return times as (n_time,) float64, finite and strictly increasing."""
-    time: F64 = _numbers("time", values, np.float64)
+    time = as_float64(_plain("time", values), "time")
     if time.ndim != 1:
         raise ValueError(f"time has shape {time.shape}; give one value per cadence, shape (n_time,)")
     if (bad := np.flatnonzero(~np.isfinite(time))).size:
@@ -50,7 +46,7 @@ def increasing_times(values: Any) -> F64:
 
 def flux_matrix(name: str, values: Any, n_time: int, n_star: int | None = None) -> F32:
     """Return (n_time, n_star) float32 without infinities."""
-    matrix: F32 = _numbers(name, values, np.float32)
+    matrix = as_float32(_plain(name, values), name)
     if matrix.ndim != 2 or matrix.shape[0] != n_time or n_star not in (None, matrix.shape[1]):
         expected = f"({n_time}, {'n_star' if n_star is None else n_star})"
         raise ValueError(f"{name} has shape {matrix.shape}; expected {expected}: one row per time, one column per star")
@@ -92,7 +88,7 @@ def quality_flags(values: Any, n_time: int) -> NDArray[np.int32]:
 
 def observer_path(values: Any, n_time: int) -> F64:
     """Return the observer's path (n_time, 3) float64 in light-seconds."""
-    path: F64 = _numbers("observer", values, np.float64)
+    path = as_float64(_plain("observer", values), "observer")
     if path.shape != (n_time, 3):
         raise ValueError(f"observer has shape {path.shape}; expected ({n_time}, 3): x, y, z in light-seconds per time")
     return path
@@ -100,7 +96,7 @@ def observer_path(values: Any, n_time: int) -> F64:
 
 def directions(values: Any, n_star: int) -> F64:
     """Return unit vectors (n_star, 3) float64; a row of NaN is a star of unknown place."""
-    vectors: F64 = _numbers("direction", values, np.float64)
+    vectors = as_float64(_plain("direction", values), "direction")
     if vectors.shape != (n_star, 3):
         raise ValueError(f"direction has shape {vectors.shape}; expected ({n_star}, 3): one unit vector per star")
     length = np.sqrt(np.sum(vectors**2, axis=1))
