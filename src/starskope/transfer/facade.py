@@ -13,7 +13,7 @@ import contextvars
 import os
 import threading
 from collections.abc import Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 __all__ = ["run_sync"]
 
@@ -100,6 +100,8 @@ class _Holder:
 
     lock = threading.Lock()
     running: _LoopThread | None = None
+    # Loops copied by a fork are kept, not closed: closing one would unregister the sockets of the parent's.
+    copied: ClassVar[list[_LoopThread]] = []
 
 
 def _loop_thread() -> _LoopThread:
@@ -107,6 +109,8 @@ def _loop_thread() -> _LoopThread:
     with _Holder.lock:
         running = _Holder.running
         if running is None or running.pid != os.getpid() or not running.thread.is_alive():
+            if running is not None and running.pid != os.getpid():
+                _Holder.copied.append(running)
             running = _Holder.running = _LoopThread()
             atexit.register(running.shut_down)
         return running

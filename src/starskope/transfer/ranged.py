@@ -19,7 +19,11 @@ from starskope.transfer.faults import NETWORK_ERRORS, Fault, explain
 from starskope.transfer.pacing import backoff_s
 from starskope.transfer.uris import S3Uri
 
-__all__ = ["RangeRead", "Sink", "fetch", "read_range"]
+__all__ = ["RangeRead", "Sink", "TriesExhaustedError", "fetch", "read_range"]
+
+
+class TriesExhaustedError(TransferError):
+    """Every try failed in a way that another might not have: the server or the line, rather than the request."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ async def fetch(
             options = client.options
             await asyncio.sleep(backoff_s(n_failed, options.backoff_base_s, options.backoff_max_s, client.rng))
     story = _story(causes)
-    raise TransferError(f"cannot read {uri}: {story}", {str(uri): story})
+    raise TriesExhaustedError(f"cannot read {uri}: {story}", {str(uri): story})
 
 
 async def _try_once(
