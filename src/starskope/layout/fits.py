@@ -18,6 +18,7 @@ from starskope.layout.header import BLOCK, Header, format_header, padded, parse_
 
 __all__ = [
     "BLOCK",
+    "FFI_LEAD",
     "FFI_PLANE_REQUEST",
     "Card",
     "Hdu",
@@ -33,11 +34,13 @@ __all__ = [
     "science_region",
 ]
 
+FFI_LEAD = 31_680
+"""Leading bytes that hold both headers before the calibrated plane of every TESS FFI seen (4.48 million)."""
+
 FFI_PLANE_REQUEST = 17_786_880
 """Leading bytes that hold headers and calibrated plane of every full TESS FFI: 31,680 and 2078 x 2136 float32."""
 
 _FFI_PLANE = 17_755_200
-_LONGEST_LEAD = FFI_PLANE_REQUEST - _FFI_PLANE
 _BITPIX = frozenset({8, 16, 32, 64, -32, -64})
 
 
@@ -209,9 +212,9 @@ def plane_request(size: int | None) -> int:
         raise ValueError(f"size is {size}: expected a number of bytes, 0 or more")
     if size <= 1 << 20:
         return size
-    if 2 * _FFI_PLANE < size <= 2 * _FFI_PLANE + 2 * _LONGEST_LEAD:
+    if 2 * _FFI_PLANE < size <= 2 * _FFI_PLANE + 2 * FFI_LEAD:
         return FFI_PLANE_REQUEST
-    return min(size, padded((size + _LONGEST_LEAD) // 2))
+    return min(size, padded((size + FFI_LEAD) // 2))
 
 
 def science_region(header: Mapping[str, Any], shape: tuple[int, int]) -> tuple[slice, slice]:
