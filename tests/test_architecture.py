@@ -20,7 +20,10 @@ _PACKAGE = _CHECKOUT / "src" / "starskope"
 ROOMS = ["layout", "transfer", "archive", "frames", "curves", "synth", "search", "learn", "report", "job", "cli"]
 FOUNDATION = {"errors", "validation", "parallel", "_core"}
 # Single modules at the top of the package belong to a room too.
-TOP_MODULES = {"job": "job", "journal": "job", "progress": "job", "runconfig": "job", "cli": "cli", "__main__": "cli"}
+TOP_MODULES = {
+    **dict.fromkeys(("job", "journal", "outcome", "products", "progress", "runconfig"), "job"),
+    **dict.fromkeys(("cli", "cli_commands", "__main__"), "cli"),
+}
 
 MAY_AWAIT = {"frames/stream.py", "frames/cutouts.py", "curves/extract.py", "job.py"}
 MAKES_LOOPS = {"transfer/facade.py"}
