@@ -1,8 +1,7 @@
 """One frame from its bytes: the image plane in native float32 and what its headers say about it.
 
-Owns decoding (any BITPIX; the float32 planes of the missions by the core), the meaning of the header cards of a frame,
-and the check of CHECKSUM cards, which reports and never rejects. Refuses the network (``frames.stream``), the grammar
-of headers (``layout.fits``), and any judgement of quality (``frames.quality``).
+Owns `Frame` and the meaning of the header cards of a frame. Refuses the network (``frames.stream``), the encodings of
+planes (``frames.planes``), the grammar of headers (``layout.fits``), and any judgement of quality (``frames.quality``).
 """
 
 from __future__ import annotations
@@ -11,21 +10,20 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from starskope import _core
 from starskope.errors import FrameError
-from starskope.layout.fits import ImagePlane, iter_hdus, locate_image, padded, plane_request, science_region
+from starskope.frames.checksums import checksum_note
+from starskope.frames.planes import PlaneFile, decode_rows
+from starskope.layout.fits import ImagePlane, locate_image, science_region
 
 __all__ = ["Frame", "checksum_note", "decode_frame", "read_frame"]
 
 _SECONDS_PER_DAY = 86400.0
 _MISSIONS = ("TESS", "Kepler")
-_RAW_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +161,9 @@ def decode_frame(
         Not FITS, compressed, truncated, no image; or a shape that differs from that of `out`.
     """
     plane = locate_image(buffer, name=name)
-    return _decode(buffer, plane, index, name, checksums, out)
+    image = _plane_array(plane, name, out)
+    decode_rows(buffer, plane.offset, plane, name, image)
+    return _frame(image, plane, index, name, checksum_note(buffer, name=name) if checksums else "")
 
 
 def read_frame(
@@ -180,7 +180,7 @@ def read_frame(
     path : path-like
         A FITS file on disk, not compressed.
     index, checksums, out
-        As in `decode_frame`; with `checksums` the whole file is read.
+        As in `decode_frame`; with `checksums` the whole file is read too.
 
     Returns
     -------
@@ -194,127 +194,23 @@ def read_frame(
     OSError
         The file cannot be opened or read.
     """
-    name = Path(path).name
-    with Path(path).open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        buffer = _read(file.fileno(), b"", size if checksums else plane_request(size), size)
-        if len(buffer) < size:
-            try:
-                plane = locate_image(buffer, name=name, complete=False)
-                needed = padded(plane.offset + plane.n_bytes)
-            except FrameError:
-                needed = size  # a header longer than the request, or no image where images of missions are
-            if needed > len(buffer):
-                buffer = _read(file.fileno(), buffer, needed, size)
-    return decode_frame(buffer, index=index, name=name, checksums=checksums, out=out)
+    file = PlaneFile.find(path)
+    image = _plane_array(file.plane, file.name, out)
+    file.read_rows(0, file.plane.n_row, image)
+    note = checksum_note(file.read_all(), name=file.name) if checksums else ""
+    return _frame(image, file.plane, index, file.name, note)
 
 
-def _read(descriptor: int, head: bytes | bytearray, stop: int, size: int) -> bytearray:
-    buffer = bytearray(min(stop, size))
-    buffer[: len(head)] = head
-    view = memoryview(buffer)
-    filled = len(head)
-    while filled < len(buffer):
-        n = os.readv(descriptor, [view[filled:]])
-        if n == 0:  # the file shrank since its size was asked for
-            view.release()
-            del buffer[filled:]
-            break
-        filled += n
-    return buffer
-
-
-def _decode(
-    buffer: Any, plane: ImagePlane, index: int, name: str, checksums: bool, out: NDArray[np.float32] | None
-) -> Frame:
+def _plane_array(plane: ImagePlane, name: str, out: NDArray[np.float32] | None) -> NDArray[np.float32]:
     shape = (plane.n_row, plane.n_col)
     if out is None:
-        out = np.empty(shape, np.float32)
-    elif out.shape != shape:
+        return np.empty(shape, np.float32)
+    if out.shape != shape:
         expected = f"{out.shape[0]}x{out.shape[1]}"
         raise FrameError(f"{name} is {shape[0]}x{shape[1]}, expected {expected}: leave out frames of another shape")
-    scale = _scaling(plane.header, "BSCALE", 1.0, name)
-    zero = _scaling(plane.header, "BZERO", 0.0, name)
-    if plane.bitpix == -32 and scale == 1.0 and zero == 0.0:
-        _core.decode_plane(buffer, plane.offset, out)
-    else:
-        _decode_scaled(buffer, plane, scale, zero, name, out)
-    primary = {} if plane.primary is plane.header else plane.primary
-    note = checksum_note(buffer, name=name) if checksums else ""
-    return Frame(index, name, out, plane.header, primary, note)
+    return out
 
 
-def _scaling(header: Mapping[str, Any], card: str, default: float, name: str) -> float:
-    value = header.get(card)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise FrameError(f"{name}: {card} is {value!r}, expected a finite number; the header is damaged")
-    return float(value)
-
-
-def _decode_scaled(
-    buffer: Any, plane: ImagePlane, scale: float, zero: float, name: str, out: NDArray[np.float32]
-) -> None:
-    dtype = np.dtype(_RAW_DTYPES[plane.bitpix])
-    raw = np.frombuffer(buffer, dtype, plane.n_row * plane.n_col, plane.offset).reshape(plane.n_row, plane.n_col)
-    values = raw.astype(np.float64)
-    if scale != 1.0:
-        values *= scale
-    if zero != 0.0:
-        values += zero
-    with np.errstate(over="ignore"):
-        out[...] = values
-    blank = plane.header.get("BLANK")
-    if blank is not None and plane.bitpix > 0:
-        if isinstance(blank, bool) or not isinstance(blank, int):
-            raise FrameError(f"{name}: BLANK is {blank!r}, expected an integer; the header is damaged")
-        out[raw == blank] = np.nan
-
-
-def checksum_note(buffer: Any, *, name: str = "frame") -> str:
-    """Verify the CHECKSUM and DATASUM cards of every HDU that `buffer` holds in full.
-
-    Parameters
-    ----------
-    buffer : bytes-like
-        A FITS file or its leading part.
-    name : str
-        What the note calls it.
-
-    Returns
-    -------
-    str
-        Empty when all cards that are there agree, else one line.
-
-    Notes
-    -----
-    The sum is taken over the bytes as they are. astropy warns of many unaltered mission files whose sums are right so.
-
-    References
-    ----------
-    FITS standard 4.0, appendix J (ASCII encoded checksum).
-    """
-    view = memoryview(buffer).cast("B")
-    wrong = []
-    for number, hdu in enumerate(iter_hdus(view, name=name)):
-        start, stop = hdu.offset - hdu.header.n_bytes, hdu.offset + padded(hdu.n_bytes)
-        if stop > len(view):
-            break
-        data_sum = _ones_complement_sum(view[hdu.offset : stop])
-        stated = hdu.header.get("DATASUM")
-        if stated is not None and str(stated).strip() not in ("", str(data_sum)):
-            wrong.append(f"DATASUM of HDU{number}")
-        stated = hdu.header.get("CHECKSUM")
-        if stated is not None and str(stated).strip():
-            total = data_sum + _ones_complement_sum(view[start : hdu.offset])
-            if (total & 0xFFFFFFFF) + (total >> 32) not in (0, 0xFFFFFFFF):
-                wrong.append(f"CHECKSUM of HDU{number}")
-    return f"{name}: {', '.join(wrong)} does not agree with the bytes; the frame is used all the same" if wrong else ""
-
-
-def _ones_complement_sum(block: memoryview) -> int:
-    total = int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
+def _frame(image: NDArray[np.float32], plane: ImagePlane, index: int, name: str, note: str) -> Frame:
+    primary: Mapping[str, Any] = {} if plane.primary is plane.header else plane.primary
+    return Frame(index, name, image, plane.header, primary, note)

@@ -1,0 +1,163 @@
+"""Image planes: from the bytes of a file to native float32, whole or a few rows at a time.
+
+Owns every BITPIX, scaling and BLANK, and reading from disk no more than is needed. Refuses to interpret headers further
+(``frames.decode``) and to find planes (``layout.fits``).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starskope import _core
+from starskope.errors import FrameError
+from starskope.layout.fits import ImagePlane, locate_image
+
+__all__ = ["PlaneFile", "decode_rows", "read_bytes"]
+
+_RAW_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+_HEADER_BYTES = 16 * 2880
+
+
+def decode_rows(buffer: Any, offset: int, plane: ImagePlane, name: str, out: NDArray[np.float32]) -> None:
+    """Decode consecutive rows of a plane.
+
+    Parameters
+    ----------
+    buffer : bytes-like
+        Holds the rows, the first of them at byte ``offset``.
+    offset : int
+        As said.
+    plane : ImagePlane
+        What the plane is made of; ``BZERO + BSCALE * value`` is stored, BLANK as NaN.
+    name : str
+        What messages call the file.
+    out : ndarray of float32, shape (n, n_col)
+        Written; contiguous rows. Float32 planes without scaling keep every bit, other values round to float32.
+
+    Raises
+    ------
+    FrameError
+        Scaling cards that are no finite numbers.
+    """
+    scale = _scaling(plane.header, "BSCALE", 1.0, name)
+    zero = _scaling(plane.header, "BZERO", 0.0, name)
+    if plane.bitpix == -32 and scale == 1.0 and zero == 0.0:
+        _core.decode_plane(buffer, offset, out)
+        return
+    raw = np.frombuffer(buffer, np.dtype(_RAW_DTYPES[plane.bitpix]), out.size, offset).reshape(out.shape)
+    values = raw.astype(np.float64)
+    if scale != 1.0:
+        values *= scale
+    if zero != 0.0:
+        values += zero
+    with np.errstate(over="ignore"):
+        out[...] = values
+    blank = plane.header.get("BLANK")
+    if blank is not None and plane.bitpix > 0:
+        if isinstance(blank, bool) or not isinstance(blank, int):
+            raise FrameError(f"{name}: BLANK is {blank!r}, expected an integer; the header is damaged")
+        out[raw == blank] = np.nan
+
+
+def _scaling(header: Mapping[str, Any], card: str, default: float, name: str) -> float:
+    value = header.get(card)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise FrameError(f"{name}: {card} is {value!r}, expected a finite number; the header is damaged")
+    return float(value)
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneFile:
+    """A file on disk whose image plane was found.
+
+    Attributes
+    ----------
+    path : Path
+    plane : ImagePlane
+        Header, shape and place of the plane.
+    """
+
+    path: Path
+    plane: ImagePlane
+
+    @property
+    def name(self) -> str:
+        """File name without folders, for messages."""
+        return self.path.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.plane.n_row, self.plane.n_col
+
+    @classmethod
+    def find(cls, path: str | os.PathLike[str]) -> PlaneFile:
+        """Read the headers of ``path`` up to its first 2-D image.
+
+        Raises
+        ------
+        FrameError
+            Not FITS, compressed, truncated, no 2-D image.
+        OSError
+            The file cannot be opened or read.
+        """
+        path = Path(path)
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            n_bytes = _HEADER_BYTES
+            while True:
+                head = read_bytes(file, 0, min(n_bytes, size))
+                try:
+                    plane = locate_image(head, name=path.name, complete=False)
+                    break
+                except FrameError:
+                    if n_bytes >= size:
+                        raise
+                    n_bytes *= 16  # longer headers, or other HDUs before the image
+        if plane.offset + plane.n_bytes > size:
+            raise FrameError(
+                f"{path.name} is truncated: its {plane.n_row}x{plane.n_col} plane ends at byte "
+                f"{plane.offset + plane.n_bytes}, {size} bytes are there; download it again"
+            )
+        return cls(path, plane)
+
+    def read_rows(self, start: int, stop: int, out: NDArray[np.float32]) -> None:
+        """Decode rows ``start`` to ``stop`` into ``out`` (stop - start, n_col), reading only their bytes."""
+        row_bytes = abs(self.plane.bitpix) // 8 * self.plane.n_col
+        n_bytes = (stop - start) * row_bytes
+        with self.path.open("rb", buffering=0) as file:
+            data = read_bytes(file, self.plane.offset + start * row_bytes, n_bytes)
+        if len(data) < n_bytes:
+            raise FrameError(f"{self.name} became shorter while it was read: is it still being written?")
+        decode_rows(data, 0, self.plane, self.name, out)
+
+    def read_all(self) -> bytearray:
+        """Return the bytes of the whole file, as for checksums."""
+        with self.path.open("rb", buffering=0) as file:
+            return read_bytes(file, 0, os.fstat(file.fileno()).st_size)
+
+
+def read_bytes(file: FileIO, offset: int, n_bytes: int) -> bytearray:
+    """Return ``n_bytes`` bytes of an open, unbuffered file from ``offset`` on, fewer only where it ends."""
+    buffer = bytearray(n_bytes)
+    filled = 0
+    file.seek(offset)
+    with memoryview(buffer) as view:
+        while filled < n_bytes:
+            n = file.readinto(view[filled:])
+            if not n:
+                break
+            filled += n
+    del buffer[filled:]
+    return buffer
