@@ -1,0 +1,255 @@
+"""The memory of an unfinished job: which blocks are done, in files that survive a kill at any moment.
+
+Owns the working folder ``OUT/.work``: a SQLite journal (every commit reaches the disk before it counts), one file
+per finished block with its SHA-256, the lock that keeps a second run out, and the order in which a file becomes
+visible (temporary name, fsync, rename, fsync of the folder). Refuses to know what a block holds: it stores named
+arrays and small JSON notes, and never pickles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Journal", "WorkInProgressError", "publish", "sync_tree", "write_atomic"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS block (
+    number INTEGER PRIMARY KEY, file TEXT NOT NULL, n_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    complete INTEGER NOT NULL);
+"""
+_HASH_STEP = 1 << 22
+
+
+class WorkInProgressError(ValueError):
+    """Another run holds this output directory."""
+
+
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_tree(root: Path) -> None:
+    """Bring every file and folder under `root` (a file or a folder) to the disk."""
+    if root.is_file():
+        _sync_file(root)
+        return
+    for folder, _, names in os.walk(root):
+        for name in names:
+            _sync_file(Path(folder, name))
+        _sync_directory(Path(folder))
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give the finished file or folder `temporary` its final name `path`, replacing what stands there.
+
+    Both must lie on one file system. A file is replaced in one step; a folder has to make room first, so for an
+    instant neither stands there, and a job killed in that instant publishes again when it is started again.
+    """
+    sync_tree(temporary)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    temporary.replace(path)
+    _sync_directory(path.parent)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds either what it held before or all of it."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        publish(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_HASH_STEP):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+class Journal:
+    """The finished blocks of one job, and the lock on its output directory.
+
+    Use as a context manager. Blocks may be written in any order; a block whose file is missing, cut short or
+    altered since its commit is not counted as finished. One journal belongs to one thread at a time.
+
+    Parameters
+    ----------
+    out : Path
+        Output directory of the job; the journal lives in ``out/.work``. Both are created.
+
+    Raises
+    ------
+    WorkInProgressError
+        Another process holds the journal of this directory.
+    OSError
+        The directory cannot be written.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / ".work"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._database = self._open()
+        self._finished: dict[int, bool] | None = None
+
+    def _open(self) -> sqlite3.Connection:
+        path = self.folder / "journal.sqlite"
+        try:
+            return self._connect(path)
+        except sqlite3.OperationalError as error:
+            raise OSError(f"{path}: {error}") from None
+        except sqlite3.DatabaseError:
+            # A journal that SQLite cannot read vouches for nothing: its blocks are made again.
+            path.unlink()
+            return self._connect(path)
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        # The journal moves between the threads of one job, never shared by two at once.
+        database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            database.execute("PRAGMA synchronous=FULL")
+            database.execute("BEGIN EXCLUSIVE")  # Takes the lock now; the mode above keeps it until the close.
+            for statement in _SCHEMA.strip().split(";"):
+                database.execute(statement)
+            database.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            database.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise self._taken() from None
+            raise
+        if not path.exists():  # The run before us finished, and removed its folder while we opened this.
+            database.close()
+            raise self._taken()
+        return database
+
+    def _taken(self) -> WorkInProgressError:
+        return WorkInProgressError(
+            f"another run is working in {self.folder.parent}: wait for it, or choose another directory"
+        )
+
+    def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(statement, values)
+        except sqlite3.OperationalError as error:  # A full disk speaks through SQLite too.
+            raise OSError(f"{self.folder / 'journal.sqlite'}: {error}") from None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the lock; what was committed stays."""
+        self._database.close()
+
+    def note(self, name: str) -> Any:
+        """Return the JSON value kept under `name`, None where there is none."""
+        row = self._execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_note(self, name: str, value: Any) -> None:
+        """Keep a JSON value under `name`; it is on the disk when this returns."""
+        self._execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, json.dumps(value)))
+
+    def finished(self) -> dict[int, bool]:
+        """Return the number of every finished block, with whether it is complete.
+
+        The files are compared with their checksums once, at the first call: what does not agree is forgotten.
+        """
+        if self._finished is None:
+            self._finished = {}
+            rows = self._execute("SELECT number, file, n_bytes, sha256, complete FROM block ORDER BY number")
+            for number, name, n_bytes, digest, complete in rows.fetchall():
+                path = self.folder / name
+                if path.is_file() and path.stat().st_size == n_bytes and _sha256(path) == digest:
+                    self._finished[number] = bool(complete)
+                else:
+                    self._execute("DELETE FROM block WHERE number = ?", (number,))
+        return dict(self._finished)
+
+    def write(self, number: int, arrays: Mapping[str, NDArray[Any]], *, complete: bool) -> None:
+        """Store the arrays of one block and commit it.
+
+        Parameters
+        ----------
+        number : int
+            Which block, from 0.
+        arrays : mapping of str to array
+            Any shapes and plain dtypes; object arrays are refused.
+        complete : bool
+            False when something of the block may be had by trying again, as after a broken connection.
+        """
+        for name, array in arrays.items():
+            if array.dtype.hasobject:
+                raise TypeError(f"block {number}: array {name!r} holds Python objects, expected numbers or text")
+        self.finished()
+        path = self.folder / f"block-{number:05d}.npz"
+        temporary = path.with_suffix(".part")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            digest, n_bytes = _sha256(temporary), temporary.stat().st_size
+            publish(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        self._execute(
+            "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?)", (number, path.name, n_bytes, digest, complete)
+        )
+        if self._finished is not None:
+            self._finished[number] = complete
+
+    @contextlib.contextmanager
+    def block(self, number: int) -> Iterator[Mapping[str, NDArray[Any]]]:
+        """Open one finished block; each array is read when it is asked for."""
+        with np.load(self.folder / f"block-{number:05d}.npz", allow_pickle=False) as arrays:
+            yield arrays
+
+    def forget(self) -> None:
+        """Drop every block and note, keeping the lock: the job begins again."""
+        self._execute("DELETE FROM block")
+        self._execute("DELETE FROM note")
+        self._finished = {}
+        for path in self.folder.iterdir():
+            if not path.name.startswith("journal.sqlite"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def remove(self) -> None:
+        """Delete the whole working folder after the products stand, then release the lock."""
+        shutil.rmtree(self.folder)
+        self.close()
