@@ -71,14 +71,23 @@ def atol_aperture(magnitude: float, n_pixel: int) -> float:
 def atol_area(radius: float) -> float:
     """Absolute error of the area common to circle and pixels, in float64.
 
-    Where a circle grazes a pixel the chord is the root of a difference of squares and keeps half its digits: 1e-8 of the
-    radius, and the sliver above it some 1e-9. Photometry feels no difference below 1e-7.
+    Where a circle grazes a pixel the chord is the root of a difference of squares and keeps half its digits: 1e-8
+    of the radius, and the sliver above it some 1e-9. Photometry feels no difference below 1e-7.
     """
     return 1e-9 * (1.0 + radius)
 
 
+def atol_box_level(std: float) -> float:
+    """Absolute error of the clipped median of a box whose pixels scatter by ``std``.
+
+    It is read off a histogram: a few hundredths of std where pixels are spread like noise or a slope, against the
+    statistical error of a median, 1.25 std / sqrt(n), of the same size for a box of 32 x 32.
+    """
+    return 0.03 * std
+
+
 def atol_pixel() -> float:
-    """Largest difference of two TAN-SIP codes in pixels; 1e-6 pixel is 21 microarcseconds on TESS."""
+    """Largest difference of two TAN-SIP codes in pixels: 21 microarcseconds on TESS."""
     return 1e-6
 
 
