@@ -183,6 +183,8 @@ def locate_image(
         return plane
     if stop > len(view):
         raise FrameError(f"{name} is truncated: {len(view)} bytes end before the first 2-D image ({', '.join(seen)})")
+    if len(seen) == 1 and stop == len(view) and primary is not None and primary.get("EXTEND") is True:
+        raise FrameError(f"{name} is truncated: it ends after HDU0, which announces extensions; download it again")
     raise FrameError(f"{name} holds no 2-D image (NAXIS = 2), expected one: found {', '.join(seen)}")
 
 
