@@ -95,7 +95,7 @@ def check_extent(
     length = _whole_number(headers, "content-length")
     answer_etag = plain_etag(headers.get("etag", ""))
     if not answer_etag:
-        raise AnswerError("the answer has no ETag, so later answers could not be told to be of the same object")
+        raise AnswerError("the answer has no ETag, as every answer of S3 has: is the endpoint right?")
     if status == 206:
         extent = _partial_extent(headers, start, stop, length, answer_etag)
     elif status == 200:

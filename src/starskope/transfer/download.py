@@ -90,7 +90,8 @@ def download(
     astropy.table.Table
         One row per object in the order of the source: ``uri``, ``path``, ``size`` (bytes), ``etag``, ``check``
         (what the bytes were held against: ``crc32``, ``sha256``, ``sha1``, ``md5``, or ``size`` where the server
-        offers no sum), ``status`` (``downloaded``, ``present``, ``failed``), ``error``. The same stands in ``dest/manifest.parquet``.
+        offers no sum), ``status`` (``downloaded``, ``present``, ``failed``), ``error``. The same stands in
+        ``dest/manifest.parquet``.
 
     Raises
     ------

@@ -116,7 +116,9 @@ def _explain_answer(error: boto.ClientError, client: Client, bucket: str, key: s
     code = str(error.response.get("Error", {}).get("Code", status))[:60]
     reply = str(status) if code == str(status) else f"{status} {code}"
     if status in _RETRY_STATUS or code in _RETRY_CODES:
-        return Fault(f"the server answered {reply}", retry=True, code=code)
+        # botocore reports a success whose body is no XML as a bare 500.
+        doubt = f" without S3's XML: is {client.endpoint} the right endpoint?" if reply == "500" else ""
+        return Fault(f"the server answered {reply}{doubt}", retry=True, code=code)
     at = f"at {client.endpoint}"
     if status in (401, 403) and client.options.is_signed:
         text = (
