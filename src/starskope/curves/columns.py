@@ -93,10 +93,10 @@ def _plain_values(name: str, column: Any) -> NDArray[Any]:
                 raise ValueError(f"stars column {name!r} holds {values.max()}, which does not fit into int64")
         case "f":
             target, filler = np.dtype(np.float64 if values.dtype.itemsize > 4 else np.float32), np.nan
-        case "U":
-            target, filler = np.dtype(str), ""
-        case "S":
-            values, target, filler = np.char.decode(values, "utf-8"), np.dtype(str), ""
+        case "U" | "S":
+            # As wide as the longest text, so that equal tables have equal bytes.
+            text = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+            values, target, filler = np.array(np.where(mask, "", text).tolist(), dtype=str), np.dtype(str), ""
         case kind:
             raise TypeError(f"stars column {name!r} has dtype {values.dtype} (kind {kind!r}); give numbers or text")
     values = values.astype(target)

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from starskope.curves.columns import column_specs, encode_column, table_from_specs
 from starskope.curves.landing import replacing_file
 from starskope.errors import FrameError
+from starskope.frames.checksums import checksum_note
+from starskope.layout.fits import iter_hdus
+from starskope.layout.header import parse_header
 
 if TYPE_CHECKING:
     from starskope.curves.container import LightCurves
@@ -109,45 +112,44 @@ def read_fits(path: Path, stars: slice | None = None) -> LightCurves:
     from starskope.curves.container import LightCurves
 
     chosen = stars or slice(None)
+    data = path.read_bytes()
+    header = parse_header(data, name=str(path))
+    if header.get("FORMAT") != FORMAT:
+        raise FrameError(f"{path} is a FITS file, but no light curves that starskope wrote")
+    if header.get("FORMATV") != FORMAT_VERSION:
+        raise FrameError(
+            f"{path} has format version {header.get('FORMATV')}, this program reads {FORMAT_VERSION}: update starskope"
+        )
     try:
-        with warnings.catch_warnings():
-            # A wrong checksum is a warning to astropy; here it means that the file is damaged.
+        unsummed = [k for k, hdu in enumerate(iter_hdus(data, name=str(path))) if "CHECKSUM" not in hdu.header]
+        if unsummed or checksum_note(data, name=str(path)):
+            raise ValueError("its checksums do not agree with its bytes")
+        with warnings.catch_warnings(), fits.HDUList.fromstring(data) as file:
             warnings.simplefilter("error")
-            with fits.open(path, memmap=False, checksum=True, lazy_load_hdus=False) as file:
-                header = file[0].header
-                if header.get("FORMAT") != FORMAT:
-                    raise FrameError(f"{path} is a FITS file, but no light curves that starskope wrote")
-                if header["FORMATV"] != FORMAT_VERSION:
-                    raise FrameError(
-                        f"{path} has format version {header['FORMATV']}, this program reads {FORMAT_VERSION}: "
-                        "update starskope"
-                    )
-                length = {"time": header["NTIME"], "star": header["NSTAR"], "xyz": 3}
-                notes = json.loads(file["META"].data.tobytes())
-                arrays: dict[str, Any] = {
-                    attribute: _image(file, name, tuple(length[axis] for axis in axes), axes, chosen)
-                    for name, (attribute, axes, _) in _IMAGES.items()
-                }
-                exposure_s = header["EXPTIME"]
-                table = file["STARS"].data
-                # The bare array under the table: astropy would decode text as ASCII.
-                raw: Any = None if table is None else table.view(np.ndarray)
-                columns = {
-                    spec["key"]: (raw[spec["key"]] if spec["kind"] == "text" else table.field(spec["key"]))[chosen]
-                    for spec in notes["columns"]
-                }
-                return LightCurves(
-                    np.asarray(file["TIME"].data["TIME"], np.float64),
-                    **arrays,
-                    stars=table_from_specs(notes["columns"], columns),
-                    quality=np.asarray(file["TIME"].data["QUALITY"], np.int32),
-                    time_zero=header["BJDREFI"] + header["BJDREFF"],
-                    exposure_s=exposure_s if isinstance(exposure_s, float) else math.nan,
-                    mission=header["TELESCOP"],
-                    meta=notes["meta"],
-                )
-    except FrameError:
-        raise
+            length = {"time": header["NTIME"], "star": header["NSTAR"], "xyz": 3}
+            notes = json.loads(file["META"].data.tobytes())
+            arrays: dict[str, Any] = {
+                attribute: _image(file, name, tuple(length[axis] for axis in axes), axes, chosen)
+                for name, (attribute, axes, _) in _IMAGES.items()
+            }
+            exposure_s = header["EXPTIME"]
+            table = file["STARS"].data
+            # The bare array under the table: astropy would decode text as ASCII.
+            raw: Any = None if table is None else table.view(np.ndarray)
+            columns = {
+                spec["key"]: (raw[spec["key"]] if spec["kind"] == "text" else table.field(spec["key"]))[chosen]
+                for spec in notes["columns"]
+            }
+            return LightCurves(
+                np.asarray(file["TIME"].data["TIME"], np.float64),
+                **arrays,
+                stars=table_from_specs(notes["columns"], columns),
+                quality=np.asarray(file["TIME"].data["QUALITY"], np.int32),
+                time_zero=header["BJDREFI"] + header["BJDREFF"],
+                exposure_s=math.nan if exposure_s is None else exposure_s,
+                mission=header["TELESCOP"],
+                meta=notes["meta"],
+            )
     except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, Warning) as error:
         raise FrameError(f"{path} is damaged ({error}): write the light curves again") from error
 
@@ -161,5 +163,5 @@ def _image(
     dtype = np.float64 if "xyz" in axes else np.float32
     values = np.zeros(shape, dtype) if data is None and 0 in shape else np.asarray(data, dtype)
     if values.shape != shape:
-        raise FrameError(f"{name} has shape {values.shape}, the header announces {shape}: write the light curves again")
+        raise ValueError(f"{name} has shape {values.shape}, the header announces {shape}")
     return np.ascontiguousarray(values[tuple(stars if axis == "star" else slice(None) for axis in axes)])

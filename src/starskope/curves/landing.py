@@ -6,6 +6,7 @@ never half of either. Refuses to know what the bytes mean.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ def replacing_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Pa
 def _fresh_part(path: Path) -> Path:
     """Return the temporary name, always the same: what a killed writer left there is removed by the next one."""
     if not path.parent.is_dir():
-        raise FileNotFoundError(2, "the folder does not exist: make it first", str(path.parent))
+        raise FileNotFoundError(errno.ENOENT, "the folder does not exist: make it first", str(path.parent))
     part = path.with_name(f".{path.name}.part")
     if part.is_dir():
         shutil.rmtree(part)
@@ -93,7 +94,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None or error.filename == str(path.parent):
+        if error.filename == str(path.parent):
             raise
-        reason = f"light curves could not be written ({error.strerror}); free space or choose another folder"
-        raise OSError(error.errno, reason, str(path)) from error
+        # NumPy tells of a short write without a number; no other reason than a lack of space is known for it.
+        number = errno.ENOSPC if error.errno is None else error.errno
+        reason = f"light curves could not be written ({error.strerror or error}); free space or choose another folder"
+        raise OSError(number, reason, str(path)) from error

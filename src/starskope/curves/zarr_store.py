@@ -38,15 +38,14 @@ _ARRAYS: dict[str, tuple[tuple[str, ...], str | None]] = {
     "observer": (("time", "xyz"), "s"),
     "direction": (("star", "xyz"), ""),
 }
-_REQUIRED = ("time", "quality", "flux")
 _DTYPES = {"quality": "int32", "flux": "float32", "flux_err": "float32", "background": "float32"}
 
 
 def write_zarr(curves: LightCurves, path: Path) -> None:
     """Write a store; a store of light curves that stands at ``path`` is replaced, anything else is left alone.
 
-    Attributes of the group: ``format``, ``format_version``, ``time_unit``, ``time_scale``, ``time_reference``,
-    ``time_zero``, ``exposure_s`` (null = not known), ``mission`` and ``meta``.
+    Attributes of the group: ``format``, ``format_version``, ``arrays`` (those there are), ``time_unit``,
+    ``time_scale``, ``time_reference``, ``time_zero``, ``exposure_s`` (null = not known), ``mission`` and ``meta``.
     """
     import zarr
 
@@ -58,6 +57,7 @@ def write_zarr(curves: LightCurves, path: Path) -> None:
             attributes={
                 "format": FORMAT,
                 "format_version": FORMAT_VERSION,
+                "arrays": [name for name in _ARRAYS if getattr(curves, name) is not None],
                 "time_unit": "d",
                 "time_scale": "TDB",
                 "time_reference": "mid-exposure at the spacecraft",
@@ -142,11 +142,12 @@ def read_zarr(path: Path, stars: slice | None = None) -> LightCurves:
     if version != FORMAT_VERSION:
         raise FrameError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}: update starskope")
     chosen = stars or slice(None)
-    arrays: dict[str, Any] = {name: _get(path, group, name, axes, chosen) for name, (axes, _) in _ARRAYS.items()}
-    absent = [name for name in _REQUIRED if arrays[name] is None]
-    if absent:
-        raise FrameError(f"{path}: the array {absent[0]!r} is missing: write the light curves again")
     try:
+        arrays: dict[str, Any] = {
+            name: _get(path, group, name, axes, chosen)
+            for name, (axes, _) in _ARRAYS.items()
+            if name in attributes["arrays"]
+        }
         table = group["stars"]
         specs = list(table.attrs["columns"])
         columns = {spec["key"]: _get_column(path, table, spec, chosen) for spec in specs}
@@ -167,17 +168,15 @@ def read_zarr(path: Path, stars: slice | None = None) -> LightCurves:
 
 def _get_column(path: Path, table: Any, spec: dict[str, Any], stars: slice) -> NDArray[Any]:
     values = _get(path, table, spec["key"], ("star",), stars)
-    if values is None:
-        raise FrameError(f"{path}: the star column {spec['name']!r} is missing: write the light curves again")
     if spec["kind"] == "text":
-        values = np.ascontiguousarray(values).view(f"S{values.shape[1]}")[:, 0] if values.size else values[:, 0]
+        values = np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(values.shape[0])
     return values
 
 
-def _get(path: Path, group: Any, name: str, axes: tuple[str, ...], stars: slice) -> NDArray[Any] | None:
-    if name not in group:
-        return None
+def _get(path: Path, group: Any, name: str, axes: tuple[str, ...], stars: slice) -> NDArray[Any]:
     try:
+        if name not in group:
+            raise ValueError("it is missing")
         array = group[name]
         if "object" in str(array.dtype) or array.dtype.kind not in "iufb":
             raise TypeError(f"dtype {array.dtype} is not a number")
