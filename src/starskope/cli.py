@@ -1,0 +1,164 @@
+"""The command line: `starskope find | download | stack | curves | run | demo | report | info`.
+
+Owns the arguments, the exit code (0 done, 1 some items failed, 2 wrong use) and the one line that an error becomes.
+Refuses to do the work: each command stands in `starskope.cli_commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["main"]
+
+DEBUG = "STARSKOPE_DEBUG"
+_FFI_HELP = "FITS files, a directory of them, s3:// URIs, or - for a list on standard input"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What stands after ``starskope``; default: those of the process.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except KeyboardInterrupt:
+        _complain("stopped: the same command goes on from here")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has left; what Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        text, code = _explain(error)
+        _complain(text)
+        return code
+
+
+def _complain(text: str) -> None:
+    print(f"starskope: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Return the line for an exception, and the exit code."""
+    from starskope.errors import StarskopeError, TransferError
+
+    if isinstance(error, TransferError) and len(error.causes) > 1:
+        return f"{error} ({len(error.causes)} objects)", 1
+    if isinstance(error, StarskopeError):
+        return str(error), 1
+    if isinstance(error, ValueError | TypeError):
+        return str(error), 2
+    if isinstance(error, OSError):
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return f"{where}: choose a place that can be written and has room; finished blocks are kept", 1
+    return f"{type(error).__name__}: {error}: this is a defect; set {DEBUG}=1 to see where, and report it", 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    from starskope import cli_commands as commands
+
+    parser = argparse.ArgumentParser(
+        prog="starskope", description="From TESS full frame images to stacked images and light curves."
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = subparsers.add_parser(name, help=text, description=text)
+        command.set_defaults(command=function)
+        command.add_argument("--json", action="store_true", help="one JSON object per line on standard output")
+        return command
+
+    find = add("find", commands.find, "list the full frame images that the archive holds")
+    _add_ccd(find)
+    _add_archive(find)
+    find.add_argument("--output", metavar="FILE", help="write the table there (.ecsv, .csv, .parquet)")
+
+    download = add("download", commands.download, "copy full frame images, verified; goes on where it was stopped")
+    download.add_argument("paths", nargs="+", metavar="[s3://... | -] DEST", help="what to copy, and the directory")
+    _add_ccd(download)
+    _add_archive(download)
+    download.add_argument("--overwrite", action="store_true", help="copy again what is there")
+
+    stack = add("stack", commands.stack, "stack frames into one image")
+    stack.add_argument("paths", nargs="+", metavar="[FRAMES] OUT.fits", help=f"{_FFI_HELP}; then the file to write")
+    _add_ccd(stack)
+    _add_archive(stack)
+    _add_clip(stack)
+    stack.add_argument("--method", default="sigma_clip", choices=("sigma_clip", "mean", "median"))
+
+    curves = add("curves", commands.curves, "measure the stars of a catalogue on every frame")
+    curves.add_argument("paths", nargs="+", metavar="[FRAMES] OUT", help=f"{_FFI_HELP}; then OUT.zarr or OUT.fits")
+    _add_ccd(curves)
+    _add_archive(curves)
+    _add_stars(curves)
+
+    run = add("run", commands.run, "the whole job: stack, light curves and report of one or several CCDs")
+    run.add_argument("paths", nargs="+", metavar="[FRAMES] OUT", help=f"{_FFI_HELP}; then the output directory")
+    _add_ccd(run)
+    _add_archive(run)
+    _add_stars(run)
+    _add_clip(run)
+    run.add_argument("--restart", action="store_true", help="begin again in a directory that holds another run")
+
+    demo = add("demo", commands.demo, "run the job on a synthetic sector of known truth, from an S3 server in here")
+    demo.add_argument("dest", nargs="?", default="demo", metavar="DEST", help="directory to write (default: demo)")
+    demo.add_argument("--workers", type=int, default=-1, metavar="N", help="compute threads (default: all CPUs)")
+
+    report = add("report", commands.report, "draw the report page of a finished run again")
+    report.add_argument("out", metavar="OUT", help="output directory of a run")
+
+    add("info", commands.info, "tell versions, instruction set, threads and optional parts")
+    return parser
+
+
+def _all_or_number(text: str) -> Any:
+    if text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a number from 1 to 4 nor "all"') from None
+
+
+def _add_ccd(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("which CCD")
+    group.add_argument("--sector", type=int, metavar="S")
+    group.add_argument("--camera", type=_all_or_number, metavar="1-4|all")
+    group.add_argument("--ccd", type=_all_or_number, metavar="1-4|all")
+
+
+def _add_archive(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("archive and network")
+    group.add_argument("--source", choices=("s3", "mast"), default="s3", help="how to search (default: s3)")
+    group.add_argument("--bucket", default="stpubdata", metavar="NAME", help="default: stpubdata")
+    group.add_argument("--endpoint-url", metavar="URL", help="S3 server; default: AWS_ENDPOINT_URL_S3, then AWS")
+    group.add_argument("--region", default="us-east-1", metavar="NAME")
+    group.add_argument("--signed", action="store_true", help="sign requests with the credentials of the environment")
+    group.add_argument("--profile", metavar="NAME", help="sign with this profile of the AWS configuration")
+    group.add_argument("--request-payer", action="store_true", help="agree to pay for a requester-pays bucket")
+    group.add_argument("--connections", type=int, default=32, metavar="N", help="requests in flight (default: 32)")
+    group.add_argument("--workers", type=int, default=-1, metavar="N", help="compute threads (default: all CPUs)")
+    group.add_argument("--dry-run", action="store_true", help="tell what would be read and written, and stop")
+
+
+def _add_stars(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("stars")
+    group.add_argument("--stars", metavar="FILE", help="catalogue (ECSV, CSV, Parquet, FITS); default: ask the TIC")
+    group.add_argument("--tmag-max", type=float, default=13.0, metavar="MAG", help="faintest star (default: 13)")
+
+
+def _add_clip(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("stack")
+    group.add_argument("--sigma", type=float, default=3.0, metavar="X", help="clip at X standard deviations")
+    group.add_argument("--max-iters", type=int, default=5, metavar="N", help="most rounds of clipping")
+    group.add_argument("--center", choices=("median", "mean"), default="median")

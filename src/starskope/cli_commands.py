@@ -1,0 +1,321 @@
+"""What each command does: arguments to calls of the public functions, results to text or JSON lines.
+
+Owns the wording of results and the plan that ``--dry-run`` shows. Refuses to parse arguments and to handle errors.
+Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starskope.progress import Progress, format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from starskope.outcome import Outcome
+    from starskope.runconfig import RunConfig
+    from starskope.transfer.options import TransferOptions
+
+_FIND_COLUMNS = ("uri", "size", "start", "start_btjd")
+
+
+def say(text: str) -> None:
+    """Write one line of a result."""
+    print(text)
+
+
+def say_json(record: Mapping[str, Any]) -> None:
+    """Write one result as a line of JSON; what is not a number becomes null."""
+    plain = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in record.items()}
+    print(json.dumps(plain))
+
+
+def find(arguments: Namespace) -> int:
+    """List FFIs."""
+    if arguments.dry_run:
+        return _show_plan(arguments, [], "find")
+    table = _find_tables(arguments)
+    if arguments.output:
+        _write_table(table, Path(arguments.output))
+    for row in table:
+        if arguments.json:
+            say_json(dict(zip(table.colnames, (value.item() for value in row.as_void()), strict=True)))
+        elif not arguments.output:
+            say("  ".join(str(row[name]) for name in _FIND_COLUMNS))
+    _tell(f"{len(table)} frames, {format_bytes(float(table['size'].sum()))}")
+    return 0
+
+
+def download(arguments: Namespace) -> int:
+    """Copy FFIs to a directory."""
+    from starskope.transfer.download import download as fetch
+
+    *sources, dest = arguments.paths
+    sources = _expand(sources)
+    if arguments.dry_run:
+        return _show_plan(arguments, sources, "download")
+    local = [source for source in sources if not source.startswith("s3://")]
+    if local:
+        raise ValueError(f"{local[0]} is no s3:// URI: download copies objects of a bucket, DEST comes last")
+    source: Any = sources or _find_tables(arguments)
+    with Progress(sys.stderr) as progress:
+        progress.start("files", len(source))
+        n_done = n_bytes = 0
+
+        def show(state: Any) -> None:
+            nonlocal n_done, n_bytes
+            done = state.n_done + state.n_failed
+            progress.advance(done - n_done, state.bytes_done - n_bytes)
+            n_done, n_bytes = done, state.bytes_done
+
+        table = fetch(source, dest, options=_options(arguments), progress=show, overwrite=arguments.overwrite)
+    failed = [row for row in table if row["status"] == "failed"]
+    for row in failed:
+        _tell(f"failed: {row['uri']}: {row['error']}")
+    if arguments.json:
+        for row in table:
+            say_json({name: str(row[name]) for name in ("uri", "path", "status", "check", "etag", "error")})
+    else:
+        say(f"{len(table) - len(failed)} of {len(table)} files in {dest}, each checked; the list: manifest.parquet")
+    return int(bool(failed))
+
+
+def stack(arguments: Namespace) -> int:
+    """Stack frames into one FITS image."""
+    from starskope.frames.stack import stack as make
+
+    *sources, out = arguments.paths
+    sources = _expand(sources)
+    if arguments.dry_run:
+        return _show_plan(arguments, sources, "stack")
+    _check_suffix(out, (".fits",))
+    stacked = make(
+        _frames(arguments, sources),
+        method=arguments.method,
+        sigma=arguments.sigma,
+        max_iters=arguments.max_iters,
+        center=arguments.center,
+        workers=arguments.workers,
+        options=_options(arguments),
+    )
+    stacked.write(Path(out))
+    if arguments.json:
+        say_json({"out": str(out), "n_frame": stacked.n_frame, "shape": list(stacked.image.shape)})
+    else:
+        say(f"{stacked.n_frame} frames stacked in {out}")
+    return _tell_left_out(stacked.meta)
+
+
+def curves(arguments: Namespace) -> int:
+    """Measure stars on every frame."""
+    from starskope.curves.extract import light_curves
+
+    *sources, out = arguments.paths
+    sources = _expand(sources)
+    if arguments.dry_run:
+        return _show_plan(arguments, sources, "curves")
+    _check_suffix(out, (".zarr", ".fits"))
+    frames = _frames(arguments, sources)
+    measured = light_curves(frames, _stars(arguments), options=_options(arguments), workers=arguments.workers)
+    measured.write(Path(out))
+    if arguments.json:
+        say_json({"out": str(out), "n_time": measured.n_time, "n_star": measured.n_star})
+    else:
+        say(f"{measured.n_star} light curves of {measured.n_time} cadences in {out}")
+    return _tell_left_out(measured.meta)
+
+
+def run(arguments: Namespace) -> int:
+    """Run the main job."""
+    from starskope.job import run as run_job
+
+    *sources, out = arguments.paths
+    sources = _expand(sources)
+    if arguments.dry_run:
+        return _show_plan(arguments, sources, "run")
+    config = _run_config(arguments, sources)
+    with Progress(sys.stderr) as progress:
+        result = run_job(config, out, restart=arguments.restart, progress=progress)
+    for outcome in result.ccds:
+        tell_outcome(outcome, as_json=arguments.json)
+    return result.exit_code
+
+
+def demo(arguments: Namespace) -> int:
+    """Run the job on a synthetic sector."""
+    from starskope.demo import run_demo
+
+    with Progress(sys.stderr) as progress:
+        outcome, verification = run_demo(Path(arguments.dest), workers=arguments.workers, progress=progress)
+    tell_outcome(outcome, as_json=arguments.json)
+    for check in verification["checks"]:
+        if arguments.json:
+            say_json(check)
+        else:
+            mark = "passed" if check["passed"] else "FAILED"
+            say(f"  {mark}: {check['name']}: {check['value']} (asked: {check['limit']})")
+    return int(not all(check["passed"] for check in verification["checks"]))
+
+
+def report(arguments: Namespace) -> int:
+    """Draw the report page again."""
+    from starskope.journal import write_atomic
+    from starskope.report.page import rebuild_page
+
+    out = Path(arguments.out)
+    write_atomic(out / "report.html", rebuild_page(out).encode())
+    if arguments.json:
+        say_json({"report": str(out / "report.html")})
+    else:
+        say(str(out / "report.html"))
+    return 0
+
+
+def info(arguments: Namespace) -> int:
+    """Tell what this installation is made of."""
+    from starskope.installation import describe_installation
+
+    facts = describe_installation()
+    if arguments.json:
+        say_json(facts)
+    else:
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            say(f"{name:<{width}}  {value}")
+    return 0
+
+
+def tell_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    """Say what became of one CCD."""
+    if as_json:
+        left_out = [{"name": frame.name, "reason": frame.reason} for frame in outcome.left_out]
+        counts = {"n_frame": outcome.n_frame, "n_used": outcome.n_used, "n_star": outcome.n_star}
+        where = {"ccd": outcome.ccd.label, "out": str(outcome.path), "error": outcome.error}
+        say_json({**where, **counts, "already_done": outcome.already_done, "left_out": left_out})
+    elif outcome.error:
+        say(f"{outcome.ccd.label}: failed: {outcome.error}")
+    else:
+        seconds = sum((outcome.timings_s or {}).values())
+        took = "finished before" if outcome.already_done else format_duration(seconds)
+        say(
+            f"{outcome.path}: {outcome.n_used} of {outcome.n_frame} frames stacked, {outcome.n_star} light curves, "
+            f"{len(outcome.left_out)} frames left out ({took}); look at {outcome.path / 'report.html'}"
+        )
+        if any(frame.again for frame in outcome.left_out):
+            say(f"{outcome.path}: some frames could not be fetched; the same command tries them again")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _tell_left_out(meta: Mapping[str, Any]) -> int:
+    left_out: Sequence[Mapping[str, Any]] = meta.get("left_out", ())
+    for frame in left_out:
+        _tell(f"left out: {frame['frame']}: {frame['reason']}")
+    return int(bool(left_out))
+
+
+def _check_suffix(out: str, suffixes: tuple[str, ...]) -> None:
+    if not out.endswith(suffixes):
+        raise ValueError(f"OUT is {out}, expected a name that ends in {' or '.join(suffixes)}: it comes last")
+
+
+def _expand(sources: Iterable[str]) -> list[str]:
+    """Replace ``-`` by the lines of standard input."""
+    expanded: list[str] = []
+    for source in sources:
+        expanded += [line.strip() for line in sys.stdin if line.strip()] if source == "-" else [source]
+    return expanded
+
+
+def _options(arguments: Namespace) -> TransferOptions:
+    from starskope.transfer.options import TransferOptions
+
+    return TransferOptions(
+        endpoint_url=arguments.endpoint_url,
+        region=arguments.region,
+        signed=True if arguments.signed else None,
+        profile=arguments.profile,
+        request_payer=arguments.request_payer,
+        max_connections=arguments.connections,
+    )
+
+
+def _run_config(arguments: Namespace, sources: Sequence[str]) -> RunConfig:
+    from starskope.runconfig import RunConfig
+
+    given = vars(arguments)
+    clip = {name: given[name] for name in ("sigma", "max_iters", "center", "tmag_max") if name in given}
+    return RunConfig(
+        sector=arguments.sector,
+        camera=arguments.camera,
+        ccd=arguments.ccd,
+        frames=tuple(sources),
+        catalog=given.get("stars"),
+        source=arguments.source,
+        bucket=arguments.bucket,
+        workers=arguments.workers,
+        options=_options(arguments),
+        **clip,
+    )
+
+
+def _find_tables(arguments: Namespace) -> Any:
+    from starskope.archive.ffis import find_ffis
+
+    if arguments.sector is None:
+        raise ValueError("no --sector given: name sector, camera and CCD, or give s3:// URIs")
+    camera, ccd = (None if value == "all" else value for value in (arguments.camera, arguments.ccd))
+    table = find_ffis(
+        arguments.sector, camera, ccd, arguments.source, options=_options(arguments), bucket=arguments.bucket
+    )
+    for note in table.meta.get("notes", ()):
+        _tell(f"note: {note}")
+    return table
+
+
+def _frames(arguments: Namespace, sources: Sequence[str]) -> Any:
+    """Return what `stack` and `light_curves` take: the frames of one CCD."""
+    from starskope.runconfig import find_named
+
+    config = _run_config(arguments, sources)
+    if config.several:
+        raise ValueError('"all" is for find, download and run: name one camera and one CCD here')
+    if not sources:
+        return _find_tables(arguments)
+    (frames,) = find_named(config).values()
+    for _, reason in frames.refused:
+        _tell(f"left out: {reason}")
+    return frames.as_source()
+
+
+def _stars(arguments: Namespace) -> Any:
+    from starskope.archive.stars import find_stars
+
+    return find_stars(
+        arguments.sector, arguments.camera, arguments.ccd, tmag_max=arguments.tmag_max, catalog=arguments.stars
+    )
+
+
+def _write_table(table: Any, path: Path) -> None:
+    formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".parquet": "parquet"}
+    if path.suffix not in formats:
+        raise ValueError(f"--output is {path}, expected a name that ends in {', '.join(formats)}")
+    table.write(path, format=formats[path.suffix], overwrite=True)
+
+
+def _show_plan(arguments: Namespace, sources: Sequence[str], purpose: str) -> int:
+    from starskope.plan import make_plans
+
+    for plan in make_plans(_run_config(arguments, sources), purpose):
+        if arguments.json:
+            say_json(plan.as_json())
+        else:
+            say(plan.describe())
+    return 0

@@ -1,0 +1,339 @@
+"""The main job: from the frames of one CCD to its stack and the light curves of its stars, in one pass.
+
+Owns the order of the work (find frames and stars, stream, reduce in fixed blocks, journal, combine, publish), what
+happens to a frame that cannot be used, and how a killed run goes on. Refuses to compute: pixels are reduced by
+`starskope.frames`, products assembled and written by `starskope.products`, blocks kept by `starskope.journal`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from starskope.archive.ffis import find_ffis_async
+from starskope.archive.field import footprint_from_wcs
+from starskope.archive.footprint import Footprint
+from starskope.archive.stars import find_stars_async
+from starskope.errors import FrameError, StarskopeError, TransferError
+from starskope.frames.decode import Frame, decode_frame
+from starskope.frames.quality import frame_quality
+from starskope.frames.reduce import ReduceSettings, Reference, make_reference, reduce_block
+from starskope.frames.stream import FrameSource, open_source, stream
+from starskope.journal import Journal
+from starskope.outcome import LeftOut, Outcome, check_space, claim, finished_outcome, release_empty
+from starskope.parallel import submit
+from starskope.products import block_arrays, publish_products, store_stars, stored_exposures, stored_stars
+from starskope.progress import Progress
+from starskope.runconfig import CcdId, FrameList, RunConfig, find_named, identity
+from starskope.transfer.facade import run_sync
+
+if TYPE_CHECKING:
+    import os
+
+    from astropy.table import Table
+
+__all__ = ["RunConfig", "RunResult", "run", "run_async"]
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+# A missing object or two must not decide the run, a dead server must not be asked a thousand times.
+_N_REFERENCE_TRANSFERS = 3
+
+
+async def _beside(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run blocking work in a thread, so that the downloads go on."""
+    return await asyncio.wrap_future(submit(function, *args, **kwargs))
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of every CCD of a run.
+
+    Attributes
+    ----------
+    ccds : tuple of Outcome
+        One per CCD, in order: `path`, `n_frame`, `n_used`, `n_star`, `left_out`, `error`.
+    """
+
+    ccds: tuple[Outcome, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every frame of every CCD was worked on, 1 when something is missing."""
+        return int(any(ccd.error or ccd.left_out for ccd in self.ccds))
+
+
+def run(
+    config: RunConfig, out: str | os.PathLike[str], *, restart: bool = False, progress: Progress | None = None
+) -> RunResult:
+    """Make the stack and the light curves of one or several CCDs, going on where an earlier run was stopped.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    out : path
+        Directory of the products: ``stack.fits``, ``light_curves.zarr``, ``manifest.parquet``, ``report.html`` and
+        ``run.json``; with ``"all"`` each CCD has a folder such as ``s0001-1-4`` in it.
+    restart : bool
+        Begin again in a directory that holds another run, replacing its products.
+    progress : Progress, optional
+        Where to tell what goes on; silent without.
+
+    Returns
+    -------
+    RunResult
+        One outcome per CCD. Frames that could not be used are listed there and in the products.
+
+    Raises
+    ------
+    ValueError
+        `out` belongs to another configuration or to a run that is under way; the archive has no such frames; no
+        star of the catalogue falls on the CCD.
+    FrameError
+        Not one frame can be used.
+    TransferError
+        The server cannot be reached or refuses.
+    OSError
+        `out` cannot be written or is full.
+
+    Notes
+    -----
+    Frames are reduced in blocks of ``config.block_frames`` by index while the next ones are downloaded. Memory: one
+    block of planes, its scratch, and twice ``config.options.bytes_in_flight``. Results depend on neither the number
+    of workers nor on how often the run was stopped.
+
+    Examples
+    --------
+    >>> import starskope
+    >>> config = starskope.RunConfig(sector=1, camera=1, ccd=4, tmag_max=10)
+    >>> starskope.run(config, "out/").exit_code  # doctest: +SKIP
+    0
+    """
+    return run_sync(run_async(config, out, restart=restart, progress=progress))
+
+
+async def run_async(
+    config: RunConfig, out: str | os.PathLike[str], *, restart: bool = False, progress: Progress | None = None
+) -> RunResult:
+    """Await what `run` does."""
+    progress = progress or Progress()
+    named = await _beside(find_named, config) if config.frames else {}
+    outcomes = []
+    for ccd in named or config.asked_ccds():
+        folder = Path(out) / ccd.label if config.several else Path(out)
+        try:
+            outcome = await _run_ccd(config, ccd, named.get(ccd), folder, restart=restart, progress=progress)
+        except (StarskopeError, ValueError, OSError) as error:
+            if not config.several:
+                raise
+            outcome = Outcome(ccd, folder, error=str(error))
+            progress.note(f"{ccd.label}: {error}")
+        outcomes.append(outcome)
+    return RunResult(tuple(outcomes))
+
+
+async def list_frames_async(config: RunConfig, ccd: CcdId) -> FrameList:
+    """Ask the archive for the frames of one CCD."""
+    table = await find_ffis_async(
+        ccd.sector, ccd.camera, ccd.ccd, source=config.source, options=config.options, bucket=config.bucket
+    )
+    entries = zip(table["uri"].tolist(), table["size"].tolist(), table["etag"].tolist(), strict=True)
+    return FrameList.build(ccd, ((uri, int(size), tag) for uri, size, tag in entries))
+
+
+async def _run_ccd(
+    config: RunConfig, ccd: CcdId, frames: FrameList | None, out: Path, *, restart: bool, progress: Progress
+) -> Outcome:
+    began = time.monotonic()
+    reduction = ReduceSettings(sigma=config.sigma, max_iters=config.max_iters, center=config.center)
+    known = await _beside(identity, config, ccd, frames, reduction)
+    if not restart and (finished := finished_outcome(out, known)):
+        progress.note(f"{out} is finished: nothing to do (--restart would begin again)")
+        return finished
+    if frames is None:
+        frames = await list_frames_async(config, ccd)
+        known = await _beside(identity, config, ccd, frames, reduction)
+    existed = await _beside(out.exists)
+    journal = await _beside(Journal, out)
+    try:
+        claim(journal, out, known, restart=restart)
+        async with open_source(frames.as_source(), config.options) as source:
+            work = _CcdRun(config, reduction, frames, source, journal, progress)
+            timings = {"find": time.monotonic() - began}
+            reference = await work.find_reference()
+            stars = await work.find_stars(reference)
+            timings["reference and stars"] = time.monotonic() - began - sum(timings.values())
+            await _beside(check_space, out, work.frames, config.block_frames, work.shape, len(stars))
+            await work.reduce(reference, stars)
+            timings["stream and reduce"] = time.monotonic() - began - sum(timings.values())
+        return await _beside(publish_products, journal, out, config, known, frames, stars, timings, progress)
+    finally:
+        await _beside(release_empty, journal, out, existed)
+
+
+class _CcdRun:
+    """The part of a job that needs the open source: reference, stars, blocks."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        reduction: ReduceSettings,
+        frames: FrameList,
+        source: FrameSource,
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        self.config, self.reduction, self.frames = config, reduction, frames
+        self.source, self.journal, self.progress = source, journal, progress
+        self.shape = (0, 0)
+        self.science = (slice(0, 0), slice(0, 0))
+        self.footprint: Footprint | None = None
+
+    async def find_reference(self) -> Reference:
+        """Read the frame that speaks for all: the first usable one with a WCS among those of the common size."""
+        chosen = self.journal.note("reference")
+        reasons: list[str] = []
+        causes: dict[str, str] = {}
+        for index in self.frames.typical() if chosen is None else [int(chosen)]:
+            name = self.frames.names[index]
+            try:
+                frame = await _beside(decode_frame, await self.source.fetch(index), index=index, name=name)
+            except TransferError as error:
+                causes |= error.causes or {name: str(error)}
+                if chosen is not None or len(causes) >= min(_N_REFERENCE_TRANSFERS, len(self.frames)):
+                    raise
+                continue
+            except FrameError as error:
+                reasons.append(str(error))
+                continue
+            self.shape = self.shape if any(self.shape) else frame.image.shape
+            usable, reason = frame_quality(frame)
+            if not usable or frame.image.shape != self.shape:
+                reasons.append(f"{name}: {reason or 'another shape'}")
+                continue
+            try:
+                reference = await _beside(make_reference, frame)
+            except FrameError as error:
+                reasons.append(str(error))
+                continue
+            self.science = frame.science
+            self.footprint = footprint_from_wcs(frame.header, self.shape)
+            await _beside(self.journal.set_note, "reference", index)
+            return reference
+        raise FrameError(
+            f"none of the {len(self.frames)} frames can be used; the first: {reasons[0] if reasons else causes}: "
+            "choose another CCD, or files that are calibrated full frame images"
+        )
+
+    async def find_stars(self, reference: Reference) -> Table:
+        """Return the stars on the CCD, asked for once per job and kept beside the blocks."""
+        stars = await _beside(stored_stars, self.journal)
+        if stars is None:
+            ccd = self.frames.ccd
+            found = await find_stars_async(
+                ccd.sector or None,
+                ccd.camera or None,
+                ccd.ccd or None,
+                tmag_max=self.config.tmag_max,
+                catalog=self.config.catalog,
+                footprint=self.footprint if self.config.catalog is None else None,
+                options=self.config.options,
+            )
+            stars = await _beside(store_stars, self.journal, found, reference.wcs, self.science, self.config)
+        return stars
+
+    def _indices(self, number: int) -> range:
+        start = number * self.config.block_frames
+        return range(start, min(start + self.config.block_frames, len(self.frames)))
+
+    async def reduce(self, reference: Reference, stars: Table) -> None:
+        """Stream every frame of the unfinished blocks, reducing one block while the next is downloaded."""
+        n_block = -(-len(self.frames) // self.config.block_frames)
+        finished = await _beside(self.journal.finished)
+        pending = [number for number in range(n_block) if not finished.get(number)]
+        wanted = [index for number in pending for index in self._indices(number)]
+        exposures = await _beside(stored_exposures, self.journal, set(finished) - set(pending))
+        self.progress.start("frames", len(self.frames), done=len(self.frames) - len(wanted))
+        in_flight = self.config.options.bytes_in_flight
+        arriving = stream(self.source, wanted, bytes_in_flight=in_flight, workers=self.config.workers)
+        storing: asyncio.Task[None] | None = None
+        try:
+            async with aclosing(arriving):
+                for number in pending:
+                    good: list[Frame] = []
+                    left_out: list[LeftOut] = []
+                    for index in self._indices(number):
+                        if storing is not None and sum(frame.image.nbytes for frame in good) > in_flight:
+                            await storing
+                        arrived, item = await anext(arriving)
+                        if arrived != index:
+                            raise RuntimeError(f"frame {arrived} came where frame {index} was due")
+                        self._sort(index, item, good, left_out, exposures)
+                    if storing is not None:
+                        await storing
+                    _refuse_dead_server(good, left_out)
+                    storing = asyncio.create_task(self._store(number, good, left_out, reference, stars))
+                if storing is not None:
+                    await storing
+        finally:
+            if storing is not None and not storing.done():
+                await asyncio.gather(storing, return_exceptions=True)
+            self.progress.close()
+
+    def _sort(
+        self,
+        index: int,
+        item: Frame | Exception,
+        good: list[Frame],
+        left_out: list[LeftOut],
+        exposures: dict[tuple[float, float], int],
+    ) -> None:
+        """Put one arrival among the frames of its block, or among those left out with the reason."""
+        name = self.frames.names[index]
+        reason: str | None = None
+        if isinstance(item, Exception):
+            if not isinstance(item, StarskopeError | OSError):
+                raise item
+            reason = str(item)
+        elif item.image.shape != self.shape:
+            here, others = ("x".join(map(str, shape)) for shape in (item.image.shape, self.shape))
+            reason = f"{name} is {here} pixels, the others are {others}"
+        else:
+            span = (item.start, item.stop)
+            first = exposures.setdefault(span, index) if item.start == item.start else index
+            if first < index:
+                reason = f"{name} is a duplicate: same exposure as {self.frames.names[first]}"
+        if reason is None and isinstance(item, Frame):
+            good.append(item)
+            self.progress.advance(n_bytes=item.image.nbytes)
+            return
+        again = isinstance(item, TransferError | OSError)
+        left_out.append(LeftOut(index, name, reason or "", again))
+        self.progress.note(f"left out: {reason if name in (reason or '') else f'{name}: {reason}'}")
+        self.progress.advance()
+
+    async def _store(
+        self, number: int, good: Sequence[Frame], left_out: Sequence[LeftOut], reference: Reference, stars: Table
+    ) -> None:
+        product: Any = None
+        if good:
+            product = await _beside(
+                reduce_block, good, stars, self.reduction, reference, self.config.workers, shape=self.shape
+            )
+        arrays = await _beside(block_arrays, product, left_out)
+        complete = not any(frame.again for frame in left_out)
+        await _beside(self.journal.write, number, arrays, complete=complete)
+
+
+def _refuse_dead_server(good: Sequence[Frame], left_out: Sequence[LeftOut]) -> None:
+    """Stop when a whole block could not be fetched: then it is the server, not the frames."""
+    lost = {frame.name: frame.reason for frame in left_out if frame.again}
+    if lost and not good and len(lost) == len(left_out):
+        first = next(iter(lost.values()))
+        raise TransferError(f"not one of {len(lost)} frames could be fetched: {first}", lost)

@@ -1,0 +1,289 @@
+"""From the blocks of a finished job to its products: stack, light curves, manifest, report and ``run.json``.
+
+Owns what a block file holds, how blocks are joined, and the order in which products appear. Refuses to touch the
+network and to judge frames; every product is written under a temporary name in the working folder first.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starskope.errors import FrameError
+from starskope.frames.stacked import Stack, combine, kept_cards
+from starskope.journal import Journal, publish, write_atomic
+from starskope.outcome import PRODUCTS, LeftOut, Outcome
+from starskope.progress import Progress
+from starskope.report.page import build_page
+from starskope.runconfig import CcdId, FrameList, RunConfig, program_version
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from starskope.frames.reduce import BlockProduct
+    from starskope.frames.wcs import TanSip
+
+_PER_FRAME = ("index", "time", "start", "stop", "quality", "barycorr", "exposure_s", "used", "measured")
+_PER_STAR = ("flux", "flux_err", "background")
+
+
+def block_arrays(product: BlockProduct | None, left_out: Sequence[LeftOut]) -> dict[str, NDArray[Any]]:
+    """Return the named arrays of one block file.
+
+    Parameters
+    ----------
+    product : BlockProduct or None
+        What the frames of the block were reduced to; None when not one was good.
+    left_out : sequence of LeftOut
+        Frames of the block that were refused before.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "left_index": np.array([frame.index for frame in left_out], dtype=np.int64),
+        "left_reason": np.array([frame.reason for frame in left_out], dtype=np.str_),
+        "left_again": np.array([frame.again for frame in left_out], dtype=bool),
+    }
+    if product is not None:
+        arrays |= product.arrays()
+        arrays["n_used"] = np.array(product.n_used)
+        arrays["reason"] = np.array(product.reasons, dtype=np.str_)
+        arrays["note"] = np.array(product.notes, dtype=np.str_)
+        arrays["header"] = np.array(json.dumps(kept_cards(product.header)))
+    return arrays
+
+
+def stored_exposures(journal: Journal, numbers: set[int]) -> dict[tuple[float, float], int]:
+    """Return start and stop of every exposure in the given finished blocks, with the index of its frame."""
+    exposures: dict[tuple[float, float], int] = {}
+    for number in sorted(numbers):
+        with journal.block(number) as block:
+            if "index" in block:
+                times = zip(block["start"].tolist(), block["stop"].tolist(), block["index"].tolist(), strict=True)
+                for start, stop, index in times:
+                    exposures.setdefault((start, stop), index)
+    return exposures
+
+
+def stored_stars(journal: Journal) -> Table | None:
+    """Return the stars of the job as an earlier start of it chose them, None when none has."""
+    from astropy.table import Table
+
+    path = journal.folder / "stars.ecsv"
+    return Table.read(path, format="ascii.ecsv") if path.exists() and journal.note("stars") == 1 else None
+
+
+def store_stars(journal: Journal, found: Table, wcs: TanSip, science: tuple[slice, slice], config: RunConfig) -> Table:
+    """Keep the stars that fall on the science pixels, and return them as every later start will read them.
+
+    Raises
+    ------
+    ValueError
+        No star falls there.
+    """
+    from astropy.table import Table
+
+    row, column = wcs.world_to_pixel(np.asarray(found["ra"], float), np.asarray(found["dec"], float))
+    rows, columns = science
+    inside = (row >= rows.start - 0.5) & (row < rows.stop - 0.5)
+    inside &= (column >= columns.start - 0.5) & (column < columns.stop - 0.5)
+    if not inside.any():
+        ra, dec = wcs.pixel_to_world((rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2)
+        source = "the TESS Input Catalog" if config.catalog is None else f"catalogue {config.catalog}"
+        raise ValueError(
+            f"none of the {len(found)} stars of {source} to Tmag {config.tmag_max:g} falls on this CCD, centred on "
+            f"RA {float(ra):.4f}, Dec {float(dec):.4f}: give another catalogue or a fainter --tmag-max"
+        )
+    path = journal.folder / "stars.ecsv"
+    temporary = path.with_suffix(".part")
+    found[inside].write(temporary, format="ascii.ecsv", overwrite=True)
+    publish(temporary, path)
+    journal.set_note("n_catalog", len(found))
+    journal.set_note("stars", 1)
+    return Table.read(path, format="ascii.ecsv")
+
+
+class _Blocks(Sequence[Any]):
+    """The stacks of all blocks, read one at a time: together they may not fit in memory."""
+
+    def __init__(self, journal: Journal, numbers: Sequence[int], meta: Mapping[str, Any]) -> None:
+        self._journal, self._numbers, self._meta = journal, numbers, meta
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: Any) -> Any:
+        with self._journal.block(self._numbers[place]) as block:
+            return Stack(
+                block["image"],
+                block["count"],
+                block["std"],
+                block["background_image"],
+                json.loads(str(block["header"])),
+                int(block["n_used"]),
+                dict(self._meta),
+            )
+
+
+def _join(journal: Journal, numbers: Sequence[int], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    for number in numbers:
+        with journal.block(number) as block:
+            for name in names:
+                parts[name].append(block[name])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _manifest(
+    frames: FrameList, measured: Mapping[str, NDArray[Any]], left_out: Sequence[LeftOut]
+) -> list[dict[str, Any]]:
+    """Return one row per entry found: what it is, where it came from, what became of it."""
+    rows: list[dict[str, Any]] = []
+    place = {int(index): k for k, index in enumerate(measured["index"])}
+    refused = {frame.index: frame.reason for frame in left_out}
+    for index, name in enumerate(frames.names):
+        row: dict[str, Any] = {"name": name, "uri": frames.uris[index], "size": frames.sizes[index]}
+        row["tag"] = frames.tags[index]
+        k = place.get(index)
+        if index in refused:
+            row |= {"status": "left out", "reason": refused[index], "note": ""}
+        else:
+            status = "stacked" if measured["used"][k] else "flagged"
+            row |= {"status": status, "reason": str(measured["reason"][k]), "note": str(measured["note"][k])}
+        for column in ("time", "start", "stop", "barycorr", "exposure_s"):
+            row[column] = float("nan") if k is None else float(measured[column][k])
+        row["quality"] = 0 if k is None else int(measured["quality"][k])
+        rows.append(row)
+    for uri, reason in frames.refused:
+        blank = dict.fromkeys(("time", "start", "stop", "barycorr", "exposure_s"), float("nan"))
+        name = uri.rsplit("/", 1)[-1]
+        row = {"name": name, "uri": uri, "size": -1, "tag": "", "status": "left out", "reason": reason, "note": ""}
+        rows.append({**row, **blank, "quality": 0})
+    return rows
+
+
+def publish_products(
+    journal: Journal,
+    out: Path,
+    config: RunConfig,
+    known: Mapping[str, Any],
+    frames: FrameList,
+    stars: Table,
+    timings: dict[str, float],
+    progress: Progress,
+) -> Outcome:
+    """Join the blocks and give every product its final name, ``run.json`` last.
+
+    Raises
+    ------
+    FrameError
+        Not one frame may enter the stack.
+    """
+    from starskope.curves.assembly import assemble
+    from starskope.curves.observer import ccd_centre
+    from starskope.frames.wcs import TanSip
+    from starskope.layout.fits import science_region
+
+    began = time.monotonic()
+    complete = journal.finished()
+    filled = []
+    left_out = [LeftOut(-1, uri.rsplit("/", 1)[-1], reason) for uri, reason in frames.refused]
+    for number in sorted(complete):
+        with journal.block(number) as block:
+            if "index" in block:
+                filled.append(number)
+            parts = (block[f"left_{name}"].tolist() for name in ("index", "reason", "again"))
+            left_out += [LeftOut(i, frames.names[i], reason, again) for i, reason, again in zip(*parts, strict=True)]
+    measured = _join(journal, filled, (*_PER_FRAME, *_PER_STAR, "reason", "note"))
+    for k in np.flatnonzero(~measured["used"] & ~measured["measured"]):
+        index = int(measured["index"][k])
+        left_out.append(LeftOut(index, frames.names[index], str(measured["reason"][k])))
+    left_out.sort()
+    rows = _manifest(frames, measured, left_out)
+    if not measured["used"].any():
+        reasons = Counter(row["reason"] for row in rows).most_common(3)
+        told = "; ".join(f"{n} x {reason}" for reason, n in reasons)
+        raise FrameError(f"none of the {len(frames)} frames may enter the stack ({told}): choose another CCD or sector")
+    progress.note("joining the blocks")
+    stacking = {"method": "sigma_clip", "sigma": config.sigma, "max_iters": config.max_iters, "center": config.center}
+    stack = combine(_Blocks(journal, [number for number in filled if _n_used(journal, number)], stacking))
+    science = science_region(stack.header, stack.image.shape)
+    kept = np.flatnonzero(measured["measured"])
+    exposure = measured["exposure_s"][kept]
+    curves = assemble(
+        stars,
+        time=measured["time"][kept],
+        flux=measured["flux"][kept],
+        flux_err=measured["flux_err"][kept],
+        background=measured["background"][kept],
+        quality=measured["quality"][kept],
+        barycorr=measured["barycorr"][kept],
+        names=[frames.names[index] for index in measured["index"][kept]],
+        wcs=TanSip.from_header(stack.header),
+        centre=ccd_centre(stack.header, stack.image.shape),
+        exposure_s=float(np.median(exposure[np.isfinite(exposure)])) if np.isfinite(exposure).any() else float("nan"),
+    )
+    work = journal.folder
+    stack.write(work / "stack.fits")
+    curves.write(work / "light_curves.zarr")
+    write_manifest(work / "manifest.parquet", rows)
+    timings["join and write"] = time.monotonic() - began
+    counts = {"n_frame": len(frames), "n_used": int(measured["used"].sum()), "n_star": len(stars)}
+    run = {
+        "title": _title(frames.ccd),
+        "summary": f"{len(frames)} frames, {len(stars)} stars to Tmag {config.tmag_max:g}",
+        "complete": all(complete.values()),
+        "ccd": frames.ccd._asdict(),
+        "counts": counts,
+        "left_out": [asdict(frame) for frame in left_out],
+        "stars_off_ccd": int(journal.note("n_catalog") or 0) - len(stars),
+        "science": [[part.start, part.stop] for part in science],
+        "identity": dict(known),
+        "versions": versions(),
+        "timings_s": timings,
+    }
+    progress.note("drawing the report")
+    began = time.monotonic()
+    page = build_page(stack, curves, rows, run)
+    timings["report"] = time.monotonic() - began
+    for name in PRODUCTS[:3]:
+        publish(work / name, out / name)
+    write_atomic(out / "report.html", page.encode())
+    write_atomic(out / "run.json", json.dumps(run, indent=1).encode())
+    if run["complete"]:
+        journal.remove()
+    return Outcome(frames.ccd, out, **counts, left_out=tuple(left_out), timings_s=timings)
+
+
+def _n_used(journal: Journal, number: int) -> int:
+    with journal.block(number) as block:
+        return int(block["n_used"])
+
+
+def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows of a manifest as Parquet."""
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path, compression="zstd")
+
+
+def versions() -> dict[str, str]:
+    """Return what the results were made with."""
+    from starskope._core import isa
+
+    libraries = {name: metadata.version(name) for name in ("numpy", "scipy", "astropy", "zarr")}
+    here = {"starskope": program_version(), "instruction set": isa(), "python": platform.python_version()}
+    return {**here, **libraries}
+
+
+def _title(ccd: CcdId) -> str:
+    return f"Sector {ccd.sector}, camera {ccd.camera}, CCD {ccd.ccd}" if ccd.sector else "Full frame images"
