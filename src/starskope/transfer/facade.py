@@ -29,7 +29,6 @@ class _Outcome(Generic[T]):
         self.error: BaseException | None = None
         self.value: T | None = None
         self.task: asyncio.Task[None] | None = None
-        self.cancelled = False
 
 
 class _LoopThread:
@@ -45,30 +44,31 @@ class _LoopThread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
-    def submit(self, coroutine: Coroutine[Any, Any, T], context: contextvars.Context) -> _Outcome[T]:
-        outcome: _Outcome[T] = _Outcome()
-
+    def submit(self, coroutine: Coroutine[Any, Any, T], outcome: _Outcome[T], context: contextvars.Context) -> None:
         async def capture() -> None:
             # Everything is caught, SystemExit too: what escapes a task would end the loop for everybody.
             try:
                 outcome.value = await coroutine
             except BaseException as error:
                 outcome.error = error
-            finally:
-                outcome.done.set()
+
+        def end(_: asyncio.Task[None]) -> None:
+            coroutine.close()  # a task that is cancelled before its first step never touched it
+            outcome.done.set()
 
         def start() -> None:
             outcome.task = self.loop.create_task(capture(), context=context)
-            if outcome.cancelled:
-                outcome.task.cancel()
+            outcome.task.add_done_callback(end)
 
         self.loop.call_soon_threadsafe(start)
-        return outcome
 
-    def cancel(self, outcome: _Outcome[T]) -> None:
+    def cancel(self, coroutine: Coroutine[Any, Any, T], outcome: _Outcome[T]) -> None:
         def stop() -> None:
-            outcome.cancelled = True
-            if outcome.task is not None:
+            # The loop keeps the order of calls: without a task here, the interrupt came before the submission.
+            if outcome.task is None:
+                coroutine.close()
+                outcome.done.set()
+            else:
                 outcome.task.cancel()
 
         self.loop.call_soon_threadsafe(stop)
@@ -87,7 +87,8 @@ class _LoopThread:
             await self.loop.shutdown_asyncgens()
             await self.loop.shutdown_default_executor()
 
-        ended = self.submit(wind_up(), contextvars.Context())
+        ended: _Outcome[None] = _Outcome()
+        self.submit(wind_up(), ended, contextvars.Context())
         if ended.done.wait(_SHUTDOWN_TIMEOUT_S):
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.thread.join(_SHUTDOWN_TIMEOUT_S)
@@ -154,11 +155,12 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
             "run_sync was called from starskope's own event loop, which would wait for itself: "
             "await the _async twin instead"
         )
-    outcome = background.submit(coroutine, contextvars.copy_context())
+    outcome: _Outcome[T] = _Outcome()
     try:
+        background.submit(coroutine, outcome, contextvars.copy_context())
         outcome.done.wait()
     except BaseException:
-        background.cancel(outcome)
+        background.cancel(coroutine, outcome)
         outcome.done.wait()
         raise
     if outcome.error is not None:
