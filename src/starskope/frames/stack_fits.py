@@ -16,6 +16,7 @@ import numpy as np
 from astropy.io import fits
 
 from starskope.errors import FrameError
+from starskope.layout.cards import format_card
 
 if TYPE_CHECKING:
     from starskope.frames.stacked import Stack
@@ -52,7 +53,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _hdus(stack: Stack) -> fits.HDUList:
-    header = fits.Header(stack.header)
+    # Our own cards keep every digit of a float64; astropy would cut long ones to 16.
+    header = fits.Header.fromstring("".join(format_card(card, value) for card, value in stack.header.items()))
     primary = fits.PrimaryHDU(stack.image, header)
     primary.header["NFRAMES"] = (stack.n_frame, "frames used")
     for key, card in _SETTINGS.items():

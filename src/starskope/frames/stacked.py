@@ -140,7 +140,7 @@ class Stack:
             kwargs.setdefault("vmax", float(high))
         kwargs.setdefault("cmap", "gray")
         drawn = ax.imshow(self.image, origin="lower", interpolation="nearest", **kwargs)
-        ax.figure.colorbar(drawn, ax=ax, label=str(self.header.get("BUNIT", "flux")))
+        ax.figure.colorbar(drawn, ax=ax, fraction=0.04, label=str(self.header.get("BUNIT", "flux")))
         ax.set_title(f"{self.n_frame} frames, {self.meta.get('method', 'stack')}".replace("_", " "))
         return ax
 

@@ -1,0 +1,110 @@
+// Vectors of the instruction set at hand, for kernels that put neighbouring series into lanes. All internal: see variant.hpp.
+#pragma once
+
+#include "variant.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define STARSKOPE_INLINE static inline __attribute__((always_inline))
+
+namespace starskope::detail::STARSKOPE_VARIANT {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int lanes = 16;
+constexpr int max_stages = 4; // 2^4 rows of a sorting pass stay in the 32 registers
+#elif defined(__AVX2__)
+constexpr int lanes = 8;
+constexpr int max_stages = 3;
+#elif defined(__aarch64__)
+constexpr int lanes = 4;
+constexpr int max_stages = 4;
+#else
+constexpr int lanes = 4;
+constexpr int max_stages = 3;
+#endif
+constexpr int half = lanes / 2;
+
+typedef float Floats __attribute__((vector_size(4 * lanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * lanes)));
+// Half as many lanes, as wide in float64 as Floats in float32.
+typedef float HalfFloats __attribute__((vector_size(4 * half)));
+typedef double Doubles __attribute__((vector_size(8 * half)));
+typedef int64_t Longs __attribute__((vector_size(8 * half)));
+typedef int32_t HalfInts __attribute__((vector_size(4 * half)));
+
+template <class V>
+STARSKOPE_INLINE V load(const float* p) {
+    V v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+STARSKOPE_INLINE void store(float* p, Floats v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
+
+STARSKOPE_INLINE Doubles load_doubles(const float* p) {
+    return __builtin_convertvector(load<HalfFloats>(p), Doubles);
+}
+
+STARSKOPE_INLINE Floats splat(float x) {
+    return x - Floats{};
+}
+
+STARSKOPE_INLINE Doubles splat_double(double x) {
+    return x - Doubles{};
+}
+
+STARSKOPE_INLINE Floats lesser(Floats a, Floats b) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(a, b);
+#elif defined(__AVX2__)
+    return _mm256_min_ps(a, b);
+#elif defined(__x86_64__)
+    return _mm_min_ps(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
+
+STARSKOPE_INLINE Floats greater(Floats a, Floats b) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(a, b);
+#elif defined(__x86_64__)
+    return _mm_max_ps(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+
+STARSKOPE_INLINE bool any(Longs mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask(__m512i(mask), __m512i(mask)) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256(__m256i(mask), __m256i(mask));
+#elif defined(__x86_64__)
+    return !_mm_testz_si128(__m128i(mask), __m128i(mask));
+#else
+    int64_t bits = 0;
+    for (int i = 0; i < half; ++i) {
+        bits |= mask[i];
+    }
+    return bits != 0;
+#endif
+}
+
+STARSKOPE_INLINE Doubles square_root(Doubles x) {
+    Doubles root;
+    for (int i = 0; i < half; ++i) {
+        root[i] = __builtin_sqrt(x[i]);
+    }
+    return root;
+}
+
+} // namespace
+} // namespace starskope::detail::STARSKOPE_VARIANT
