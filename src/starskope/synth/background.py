@@ -40,9 +40,10 @@ class Background:
 
     Notes
     -----
-    Zodiacal light: a plane that falls by a tenth across the field and drifts by 3 % over the sector. Scattered light: Earth's, which
-    rises towards both ends of each orbit while its patch crosses the field, and the Moon's, weaker and slower. Patches are 0.45 of
-    the field wide and never narrower than 110 pixels: scattered light has no finer structure.
+    Zodiacal light: a plane that falls by a tenth across the field and drifts by 3 % over the sector. Scattered light:
+    Earth's, which rises towards both ends of each orbit while its patch crosses the field, and the Moon's, weaker and
+    slower. Patches are 0.45 of the field wide and never narrower than 110 pixels: scattered light has no finer
+    structure.
     """
 
     def __init__(self, config: SectorConfig, timeline: Timeline) -> None:
@@ -63,7 +64,12 @@ class Background:
         )
 
     def profiles(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return row and column profiles, (5, n_row) and (5, n_col) float32, whose products sum to the background in e-/s."""
+        """Return row and column profiles whose products sum to the background in e-/s.
+
+        Returns
+        -------
+        (5, n_row), (5, n_col) float32
+        """
         config, timeline = self._config, self._timeline
         span = max(float(timeline.time[-1] - timeline.time[0]), 1e-9)
         level = config.zodiacal_e_s * (1 + 0.03 * ((timeline.time[frame] - timeline.time[0]) / span - 0.5))

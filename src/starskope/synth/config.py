@@ -1,4 +1,4 @@
-"""What a synthetic sector is made of: one frozen dataclass of numbers, and the random numbers that follow from its seed.
+"""What a synthetic sector is made of: a frozen dataclass of numbers, and the random numbers that follow.
 
 Owns sizes, rates and amplitudes with their checks. Refuses to compute anything of the sky or the detector.
 """
@@ -33,10 +33,11 @@ class SectorConfig:
     seed : int
         Same seed, same bytes.
     sector, camera, ccd : int
-        Sector 1, camera 1, CCD 4 carries the real WCS coefficients; any other CCD is that one carried over the sky rigidly.
+        Sector 1, camera 1, CCD 4 carries the real WCS coefficients; any other CCD is that one carried over the sky
+        rigidly.
     n_row, n_col : int
-        Science pixels; the plane is ``(n_row + 30, n_col + 88)``. A size below 2048 is the window in the middle of the CCD; the
-        variation of the PRF and the velocity aberration over a whole CCD are squeezed into it.
+        Science pixels; the plane is ``(n_row + 30, n_col + 88)``. A size below 2048 is the window in the middle of the
+        CCD; the variation of the PRF and the velocity aberration over a whole CCD are squeezed into it.
     n_frame : int
         Frames that exist; the gap and missing frames come on top of them.
     cadence_s : float
@@ -52,7 +53,7 @@ class SectorConfig:
     n_planet, n_binary, n_pulsator, n_rotator, n_flare : int
         Stars with transiting planets, eclipsing binaries, pulsators, rotators, flare stars.
     tmag_min, tmag_max, tmag_slope : float
-        Magnitudes follow dN/dm ~ 10**(slope m) between the limits.
+        Magnitudes follow dN/dm ~ 10**(slope m) between the limits; the brightest star lies at `tmag_min`.
     min_per_bin : int
         Least number of stars in each magnitude bin between Tmag 7 and 13 (as far as `n_star` allows).
     zodiacal_e_s, scattered_e_s : float
@@ -60,7 +61,8 @@ class SectorConfig:
     cosmic_ray_rate : float
         Hits per science pixel and frame that the on-board clip let through.
     jitter_px, drift_px, dump_px, episode_px : float
-        Frame-averaged pointing jitter (rms per axis), drift over an orbit, offsets in momentum dumps and in the unflagged episode.
+        Frame-averaged pointing jitter (rms per axis), drift over an orbit, offsets in momentum dumps and in the
+        unflagged episode.
     dva_px : float
         Differential velocity aberration: relative shift of opposite corners over the sector.
     full_well_e_s : float
@@ -68,8 +70,8 @@ class SectorConfig:
     no_wcs_frames : tuple of int, optional
         Frames without WCS. Default: 1.4 %, at least three, when there are 40 frames or more; else none.
     header_offsets : tuple of (int, int), optional
-        (frame, data offset of the calibrated plane) for frames whose offset is not 20160. Default: each of the mission's other
-        offsets once when there are 40 frames or more.
+        (frame, data offset of the calibrated plane) for frames whose offset is not 20160. Default: each of the
+        mission's other offsets once when there are 40 frames or more.
     unique_pixels : bool
         Test mode: no two pixels of the sector share a value; see `SyntheticSector`.
     prf_dir : path, optional
@@ -93,7 +95,7 @@ class SectorConfig:
     n_pulsator: int = 16
     n_rotator: int = 24
     n_flare: int = 12
-    tmag_min: float = 6.0
+    tmag_min: float = 5.0
     tmag_max: float = 13.5
     tmag_slope: float = 0.28
     min_per_bin: int = 10
@@ -126,7 +128,7 @@ class SectorConfig:
         n_variable = self.n_planet + self.n_binary + self.n_pulsator + self.n_rotator + self.n_flare
         if n_variable > self.n_star:
             raise ValueError(
-                f"n_star={self.n_star} cannot hold {n_variable} variable stars: raise n_star or lower the counts of kinds"
+                f"n_star={self.n_star} cannot hold {n_variable} variable stars: raise it or lower the counts of kinds"
             )
         if not self.tmag_min < self.tmag_max:
             raise ValueError(f"tmag_min={self.tmag_min}, tmag_max={self.tmag_max}: expected tmag_min below tmag_max")

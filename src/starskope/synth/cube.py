@@ -1,7 +1,7 @@
-"""The MAST cube of a sector's frames: all values of a pixel side by side, flux and error last, and a table of the headers.
+"""The MAST cube of a sector's frames: values of a pixel side by side, flux and error last, and a table of headers.
 
-Owns the file's layout as the archive's cube factory makes it. Refuses to make pixels. Memory is bounded: blocks of frames are
-turned and written into their places in the file.
+Owns the file's layout as the archive's cube factory makes it. Refuses to make pixels. Memory is bounded: blocks of
+frames are turned and written into their places in the file.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class CubeFile:
         """Append the table of headers and give the file its name."""
         if self._n_done != self._sector.config.n_frame:
             raise ValueError(
-                f"{self._path.name} got {self._n_done} of {self._sector.config.n_frame} frames: add them all before finishing"
+                f"{self._path.name} got {self._n_done} of {self._sector.config.n_frame} frames: add all, then finish"
             )
         self._cube.flush()
         del self._cube

@@ -1,10 +1,10 @@
 """What the CCD and its calibration make of light: noise, cosmic rays, saturation levels, collateral pixels.
 
-Owns noise and its arithmetic: 1,425.6 s of light and 720 readouts per 1,800 s frame, read noise of the four outputs. Refuses to draw
-the sky. Units are e-/s throughout, as in calibrated frames.
+Owns noise and its arithmetic: 1,425.6 s of light and 720 readouts per 1,800 s frame, read noise of the four outputs.
+Refuses to draw the sky. Units are e-/s throughout, as in calibrated frames.
 
-Photon noise is Gaussian with the variance of the noise-free image. A pixel collects more than 1e5 electrons per frame from the
-zodiacal light alone, where the Poisson distribution differs from that by less than 0.2 % in skewness.
+Photon noise is Gaussian with the variance of the noise-free image. A pixel collects more than 1e5 electrons per frame
+from the zodiacal light alone, where the Poisson distribution differs from that by less than 0.2 % in skewness.
 """
 
 from __future__ import annotations

@@ -9,8 +9,11 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from starskope.layout.fits import BLOCK, Verbatim, format_header
-from starskope.synth.config import N_LEADING, SectorConfig
+from starskope.synth.config import N_LEADING, SectorConfig, random_generator
 from starskope.synth.real_header import IMAGE_CARDS, PRIMARY_CARDS
 
 __all__ = [
@@ -18,6 +21,7 @@ __all__ = [
     "NO_WCS_OFFSET",
     "STANDARD_OFFSET",
     "cards_of_primary",
+    "draw_offsets",
     "image_cards",
     "image_header",
     "primary_header",
@@ -31,6 +35,7 @@ DATA_OFFSETS = (STANDARD_OFFSET, NO_WCS_OFFSET, 23040, 25920, 31680, 28800, _SHO
 """Where the calibrated plane starts in the mission's files, the most frequent first."""
 CREATOR = "starskope.synth"
 _OUTPUTS = "ABCD"
+_MANY, _NO_WCS_FRACTION = 40, 0.014
 
 
 @functools.cache
@@ -49,10 +54,9 @@ def _is_inverse(keyword: str) -> bool:
 
 
 def _is_wcs(keyword: str) -> bool:
-    celestial = keyword.startswith(("CTYPE", "CRVAL", "CRPIX", "CD1_", "CD2_", "A_", "B_")) and not keyword.endswith(
-        "P"
-    )
-    return keyword == "WCSAXES" or celestial or _is_inverse(keyword)
+    if keyword.endswith("P") or keyword == "WCSAXES":
+        return keyword == "WCSAXES"
+    return keyword.startswith(("CTYPE", "CRVAL", "CRPIX", "CD1_", "CD2_", "A_", "B_")) or _is_inverse(keyword)
 
 
 def region_cards(config: SectorConfig) -> dict[str, Any]:
@@ -81,6 +85,27 @@ def region_cards(config: SectorConfig) -> dict[str, Any]:
     cards |= {"EXPOSURE": exposure, "LIVETIME": exposure, "TELAPSE": cadence, "TIMEDEL": cadence}
     cards |= {"NUM_FRM": round(config.cadence_s / 2), "NREADOUT": config.n_readout}
     return cards
+
+
+def draw_offsets(config: SectorConfig) -> NDArray[np.int64]:
+    """Return the data offset of each frame's calibrated plane, (n_frame,): mostly 20160, see `SectorConfig`."""
+    offsets = np.full(config.n_frame, STANDARD_OFFSET)
+    many = config.n_frame >= _MANY
+    drawn = random_generator(config, "timeline", 1).permutation(config.n_frame)
+    n_bare = max(round(_NO_WCS_FRACTION * config.n_frame), 3)
+    bare, special = config.no_wcs_frames, config.header_offsets
+    if bare is None:
+        bare = tuple(drawn[:n_bare]) if many else ()
+    if special is None:
+        special = tuple(zip(drawn[n_bare:], DATA_OFFSETS[2:], strict=False)) if many else ()
+    for frame, offset in (*special, *((frame, NO_WCS_OFFSET) for frame in bare)):
+        if not 0 <= frame < config.n_frame or offset not in DATA_OFFSETS:
+            raise ValueError(
+                f"frame {frame} with data offset {offset}: expected a frame below {config.n_frame} "
+                f"and an offset of {', '.join(map(str, DATA_OFFSETS))}"
+            )
+        offsets[frame] = offset
+    return offsets
 
 
 def cards_of_primary() -> tuple[tuple[str, Any, str], ...]:
@@ -126,6 +151,6 @@ def image_cards(
 
 
 def image_header(config: SectorConfig, values: Mapping[str, Any], *, uncertainty: bool, offset: int) -> bytes:
-    """Return the header of a plane; the uncertainty's is one block longer than the calibrated plane's, as the mission's differ."""
-    n_bytes = offset - BLOCK + (BLOCK if uncertainty else 0)
+    """Return the header of a plane; the uncertainty's is two blocks longer, which gives files the mission's size."""
+    n_bytes = offset - BLOCK + (2 * BLOCK if uncertainty else 0)
     return format_header(image_cards(config, values, uncertainty=uncertainty, offset=offset), n_bytes=n_bytes)

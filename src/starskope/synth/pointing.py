@@ -1,7 +1,8 @@
 """How the field moves on the CCD: drift, jitter, momentum dumps, the unflagged episode, roll, velocity aberration.
 
-Owns the motion of each frame as numbers: what the WCS of the frame carries (shift, roll, linear aberration), what it does not
-(the quadratic rest of the aberration), and the blur of a restless frame. Refuses to move stars: `sky.StarProjection` does.
+Owns the motion of each frame as numbers: what the WCS of the frame carries (shift, roll, linear aberration), what it
+does not (the quadratic rest of the aberration), and the blur of a restless frame. Refuses to move stars:
+`sky.StarProjection` does.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def make_pointing(config: SectorConfig, timeline: Timeline) -> Pointing:
 
     Notes
     -----
-    Calm frames: jitter of `jitter_px` rms per axis about a drift of `drift_px` along each orbit, quick after the gap and slow
-    later. Dumps: 0.4 to 1.2 times `dump_px` in one frame. Episode: offsets of 0.4 to 1.2 times `episode_px`, another in each frame.
+    Calm frames: jitter of `jitter_px` rms per axis about a drift of `drift_px` along each orbit, quick after the gap
+    and slow later. Dumps: 0.4 to 1.2 times `dump_px` in one frame. Episode: offsets of 0.4 to 1.2 times `episode_px`,
+    another in each frame.
     """
     rng = random_generator(config, "pointing")
     n = config.n_frame

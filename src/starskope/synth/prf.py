@@ -2,9 +2,10 @@
 
 Owns reading, making and arranging PRFs. Refuses to draw stars (`render`).
 
-A PRF is the light that a pixel at some offset from the star receives, pixel integration included: 117 x 117 values, nine per
-pixel, on a 5 x 5 grid over the field. Between samples and between grid points it is interpolated linearly, as the mission's own
-documentation prescribes; each sampling is scaled to sum to 1, so that a star keeps its flux wherever it falls.
+A PRF is the light that a pixel at some offset from the star receives, pixel integration included: 117 x 117 values,
+nine per pixel, on a 5 x 5 grid over the field. Between samples and between grid points it is interpolated linearly, as
+the mission's own documentation prescribes; each sampling is scaled to sum to 1, so that a star keeps its flux wherever
+it falls.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def load_prfs(folder: str | Path) -> NDArray[np.float64]:
     FrameError
         When a file has another shape.
     """
-    from astropy.io import fits  # noqa: PLC0415 - only for real PRFs
+    from astropy.io import fits
 
     paths = sorted(Path(folder).glob("*-prf-*-row*-col*.fits"))
     places = [(path.stem.rpartition("-row")[2].partition("-col")[0], path.stem.rpartition("-col")[2]) for path in paths]
@@ -62,7 +63,7 @@ def load_prfs(folder: str | Path) -> NDArray[np.float64]:
 
 
 def analytic_prfs() -> NDArray[np.float64]:
-    """Return a PRF grid like TESS's: a Gaussian core that widens and stretches radially away from the axis, and a Moffat halo.
+    """Return a PRF grid like TESS's: a Gaussian core, wider and radially stretched off the axis, and a Moffat halo.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The cards of one real TESS full frame image, as text: keywords, their order, values and comments.
 
-Owns constants alone: primary HDU and calibrated plane of sector 1, camera 1, CCD 4, frame 2018206192942 (SPOC 3.3.31), with the
-TAN-SIP coefficients of that CCD. Refuses logic: `header` fills in what differs from frame to frame.
+Owns constants alone: primary HDU and calibrated plane of sector 1, camera 1, CCD 4, frame 2018206192942 (SPOC 3.3.31),
+with the TAN-SIP coefficients of that CCD. Refuses logic: `header` fills in what differs from frame to frame.
 
 The one card that the real file lacks is FFIINDEX of the primary HDU, which later data releases carry.
 """

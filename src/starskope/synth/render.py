@@ -53,6 +53,8 @@ def add_stars(
     table = stamps.reshape(n_grid * n_grid * 100, area)
     light = np.empty(area, np.float32)
     for star in range(row.size):
+        if flux[star] == 0.0:
+            continue
         first_row, first_col = (
             int(np.ceil(row[star] - _HALF / _OVERSAMPLE)),
             int(np.ceil(col[star] - _HALF / _OVERSAMPLE)),

@@ -1,4 +1,4 @@
-"""Where the CCD looks: the reference WCS of any camera and CCD, and the exact pixel positions of stars under small motions.
+"""Where the CCD looks: the WCS of any camera and CCD at rest, and pixel positions of stars under small motions.
 
 Owns the true astrometry, computed with astropy and independent of ``frames.wcs``. Refuses to know when and how the
 spacecraft moves (``pointing``).
@@ -17,25 +17,9 @@ from starskope.synth.real_header import IMAGE_CARDS
 
 __all__ = ["StarProjection", "make_wcs", "pointing_terms", "reference_cards", "unit_vector"]
 
-_CARD_NAMES = (
-    (
-        "WCSAXES",
-        "CTYPE1",
-        "CTYPE2",
-        "CRVAL1",
-        "CRVAL2",
-        "CRPIX1",
-        "CRPIX2",
-        "CD1_1",
-        "CD1_2",
-        "CD2_1",
-        "CD2_2",
-        "A_ORDER",
-        "B_ORDER",
-    )
-    + tuple(f"{axis}_{p}_{q}" for axis in "AB" for p in range(5) for q in range(5) if 2 <= p + q <= 4)
-    + ("RADESYS",)
-)
+_SIP = (f"{axis}_{p}_{q}" for axis in "AB" for p in range(5) for q in range(5) if 2 <= p + q <= 4)
+_LINEAR = "WCSAXES CTYPE1 CTYPE2 CRVAL1 CRVAL2 CRPIX1 CRPIX2 CD1_1 CD1_2 CD2_1 CD2_2 RADESYS A_ORDER B_ORDER"
+_CARD_NAMES = frozenset((*_LINEAR.split(), *_SIP))
 # Centres of the four cameras in sector 1 (ICRS, degrees), from the mission's pointing table.
 _CAMERA_CENTRES = ((324.5670, -33.1730), (338.5766, -55.0789), (19.4927, -71.9781), (90.0042, -66.5647))
 _OBLIQUITY = np.deg2rad(23.4392911)
@@ -94,8 +78,8 @@ def reference_cards(config: SectorConfig) -> dict[str, float | int | str]:
     Notes
     -----
     Exactly the real ones for sector 1, camera 1, CCD 4 at full size. A smaller field is the window in the middle of the
-    CCD: CRPIX moves by the rows and columns cut, CD and SIP stay. Another CCD is the real one turned by quarters about the
-    camera's axis and carried rigidly along the sky: plausible positions, not the mission's own coefficients.
+    CCD: CRPIX moves by the rows and columns cut, CD and SIP stay. Another CCD is the real one turned by quarters about
+    the camera's axis and carried rigidly along the sky: plausible positions, not the mission's own coefficients.
     """
     cards = dict(_real_cards())
     cards["CRPIX1"] = float(cards["CRPIX1"]) - (FULL_CCD - config.n_col) // 2
@@ -135,8 +119,8 @@ def pointing_terms(
     shift_row, shift_col : float
         Stars move by this many pixels.
     matrix : (2, 2) float64
-        Focal-plane offsets (column, row) from CRPIX, distortion included, grow by ``matrix @ offset``: roll and the linear
-        part of the velocity aberration.
+        Focal-plane offsets (column, row) from CRPIX, distortion included, grow by ``matrix @ offset``: roll and the
+        linear part of the velocity aberration.
     """
     changed = _with_cd(cards, _cd(cards) @ np.linalg.inv(np.eye(2) + matrix))
     changed["CRPIX1"] = float(cards["CRPIX1"]) + shift_col

@@ -1,10 +1,10 @@
 """When frames are taken and where the spacecraft is then.
 
-Owns the timeline (cadences, mid-sector gap, missing frames, momentum dumps, the unflagged episode), the stated path of the
-spacecraft and the light-travel time along it. Refuses pixels: how the field moves is `pointing`.
+Owns the timeline (cadences, mid-sector gap, missing frames, momentum dumps, the unflagged episode), the stated path of
+the spacecraft and the light-travel time along it. Refuses pixels: how the field moves is `pointing`.
 
-The path: Earth from astropy's built-in ephemeris, plus a Kepler orbit of 13.7 d about Earth with perigee 17 and apogee 59 Earth
-radii (1.25 light-seconds), inclined by 37 degrees to the ecliptic, at perigee when the sector starts.
+The path: Earth from astropy's built-in ephemeris, plus a Kepler orbit of 13.7 d about Earth with perigee 17 and apogee
+59 Earth radii (1.25 light-seconds), inclined by 37 degrees to the ecliptic, at perigee when the sector starts.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ def make_timeline(config: SectorConfig) -> Timeline:
 
     Notes
     -----
-    Momentum dumps come every 2.5 d, or four times when the sector is shorter than 10 d. The jitter episode starts at 72 % of the
-    frames and lasts six hours or 5 % of them, whichever is shorter. Sectors of fewer than 24 frames have none of these.
+    Momentum dumps come every 2.5 d, or four times when the sector is shorter than 10 d. The jitter episode starts at 72
+    % of the frames and lasts six hours or 5 % of them, whichever is shorter. Sectors of fewer than 24 frames have none
+    of these.
     """
     n_frame, eventful = config.n_frame, config.n_frame >= 24
     observed_days = n_frame * config.cadence_days

@@ -44,15 +44,16 @@ def make_stars(config: SectorConfig, cards: dict[str, float | int | str], times:
     Returns
     -------
     Table
-        One row per star, brightest first: `tic_id`, `ra`, `dec`, `tmag`, `flux` (e-/s), `kind`, `period`, `t0` (BTJD at the
-        barycentre), `depth` (fraction at mid-event), `duration`, `rp_rs`, `a_rs`, `inc`, `u1`, `u2`, `flux_ratio`, `secondary_depth`,
-        `teff`, `logg`, `rad`, `mass`, `row`, `column` (0-based at rest), `frequencies`, `amplitudes`, `phases` (n_star, 6; of flares:
-        peak times BTJD, amplitudes, widths in days). NaN where a quantity does not belong to the kind.
+        One row per star, brightest first: `tic_id`, `ra`, `dec`, `tmag`, `flux` (e-/s), `kind`, `period`, `t0` (BTJD at
+        the barycentre), `depth` (fraction at mid-event), `duration`, `rp_rs`, `a_rs`, `inc`, `u1`, `u2`, `flux_ratio`,
+        `secondary_depth`, `teff`, `logg`, `rad`, `mass`, `row`, `column` (0-based at rest), `frequencies`,
+        `amplitudes`, `phases` (n_star, 6; of flares: peak times BTJD, amplitudes, widths in days). NaN where a quantity
+        does not belong to the kind.
 
     Notes
     -----
-    Positions are a little more even than chance for stars brighter than Tmag 11 (each the loneliest of 12 draws): a small field then
-    still has isolated stars of every magnitude.
+    Positions are a little more even than chance for stars brighter than Tmag 11 (each the loneliest of 12 draws): a
+    small field then still has isolated stars of every magnitude.
     """
     rng = random_generator(config, "stars")
     n = config.n_star
@@ -103,6 +104,8 @@ def _magnitudes(config: SectorConfig, rng: np.random.Generator) -> NDArray[np.fl
     slope = config.tmag_slope * np.log(10)
     reach = np.expm1(slope * (config.tmag_max - config.tmag_min))
     tmag = np.sort(config.tmag_min + np.log1p(rng.random(config.n_star) * reach) / slope)
+    # Every field has one star at the bright limit, so that saturation and bleeding occur.
+    tmag[0] = config.tmag_min
     # Top up thin bins with the faintest stars, as long as half of the population stays as drawn.
     spare = config.n_star // 2
     for low in range(7, 13):
@@ -133,7 +136,7 @@ def _places(
 def _cast(config: SectorConfig, stars: Table, times: NDArray[np.float64], rng: np.random.Generator) -> None:
     """Give out the parts; planets go to lone stars that are neither saturated nor too faint to show them."""
     tmag = np.asarray(stars["tmag"])
-    lonely = _separation(stars)
+    lonely = _separation(config, stars)
     # Brighter quiet stars are few and needed to judge the noise.
     order = np.argsort(-lonely + 1e3 * ((tmag < 9.0) | (tmag > 11.8)), kind="stable")
     hosts = order[: config.n_planet]
@@ -155,8 +158,8 @@ def _cast(config: SectorConfig, stars: Table, times: NDArray[np.float64], rng: n
         start += count
 
 
-def _separation(stars: Table) -> NDArray[np.float64]:
-    """Distance to the nearest star that gives at least a twentieth of one's own light."""
+def _separation(config: SectorConfig, stars: Table) -> NDArray[np.float64]:
+    """Distance to the edge or the nearest star that gives at least a twentieth of one's own light."""
     row, column, flux = (np.asarray(stars[name]) for name in ("row", "column", "flux"))
     lonely = np.empty(len(stars))
     for star in range(len(stars)):
@@ -164,7 +167,9 @@ def _separation(stars: Table) -> NDArray[np.float64]:
         near[(flux < 0.05 * flux[star])] = np.inf
         near[star] = np.inf
         lonely[star] = near.min()
-    return lonely.clip(max=999.0)
+    for position, span in ((row, config.science[0]), (column, config.science[1])):
+        lonely = np.minimum(lonely, np.minimum(position - span.start, span.stop - 1 - position))
+    return lonely
 
 
 def _orbit(stars: Table, star: int, period: float, times: NDArray[np.float64], rng: np.random.Generator) -> None:
@@ -192,7 +197,7 @@ def _event(stars: Table, star: int) -> None:
 
 def _planet(stars: Table, star: int, times: NDArray[np.float64], rng: np.random.Generator) -> None:
     stars["kind"][star] = "planet"
-    longest = max(min(0.45 * float(times[-1] - times[0]), 6.0), 0.9)
+    longest = max(min(0.3 * float(times[-1] - times[0]), 6.0), 0.9)
     _orbit(stars, star, float(np.exp(rng.uniform(np.log(0.8), np.log(longest)))), times, rng)
     stars["rp_rs"][star] = np.exp(rng.uniform(np.log(0.05), np.log(0.14)))
     stars["inc"][star] = np.rad2deg(np.arccos(rng.uniform(0, 0.6) / stars["a_rs"][star]))

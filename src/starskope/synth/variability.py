@@ -54,7 +54,7 @@ def relative_flux(star: Row, time: NDArray[np.float64], exposure_days: float, fi
 
 def eclipse_model(star: Row, time: NDArray[np.float64], which: str, **sampling: Any) -> NDArray[np.float64]:
     """Return batman's light curve of a star of kind planet or binary; `which` is primary or secondary."""
-    import batman  # noqa: PLC0415 - an optional dependency of the demo
+    import batman
 
     shape = batman.TransitParams()
     shape.t0, shape.per, shape.rp = float(star["t0"]), float(star["period"]), float(star["rp_rs"])

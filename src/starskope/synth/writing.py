@@ -35,8 +35,8 @@ def write_sector(
     root : path
         Made if it is not there. S3 keys become paths below it.
     what : sequence of str
-        Of ``ffi`` (one file per frame), ``cube`` (as large as all frames), ``truth`` (``truth/stars-s0001-1-4.ecsv`` and
-        ``truth/frames-s0001-1-4.ecsv``) and ``catalog`` (``catalog.ecsv``; see `write_catalog` for several CCDs).
+        Of ``ffi`` (one file per frame), ``cube`` (as large as all frames), ``truth`` (``truth/stars-s0001-1-4.ecsv``
+        and ``truth/frames-s0001-1-4.ecsv``) and ``catalog`` (``catalog.ecsv``; see `write_catalog` for several CCDs).
     progress : callable, optional
         Called with frames done and frames in all.
 
