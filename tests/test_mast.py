@@ -193,14 +193,7 @@ def test_pages_are_joined(mast: MastServer) -> None:
 
     add_field(mast)
     with astroquery.mast.conf.set_temp("pagesize", 7):
-        from astroquery.mast import CatalogsClass
-
-        original = CatalogsClass()._portal_api_connection.__class__.PAGESIZE
-        CatalogsClass()._portal_api_connection.__class__.PAGESIZE = 7
-        try:
-            (rows,) = run_sync(tic_rows([(12.0, 2.0, 2.0)], 14.0, options=QUICK))
-        finally:
-            CatalogsClass()._portal_api_connection.__class__.PAGESIZE = original
+        (rows,) = run_sync(tic_rows([(12.0, 2.0, 2.0)], 14.0, options=QUICK))
     assert len(rows) > 14
     assert {request["page"] for request in mast.invocations} == set(range(1, -(-len(rows) // 7) + 1))
 

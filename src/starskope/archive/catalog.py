@@ -14,6 +14,7 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 from astropy.table import Column, Table
+from astropy.table.meta import get_header_from_yaml
 from numpy.typing import NDArray
 
 __all__ = ["J2000", "TIC_EPOCH", "moved_to_epoch", "read_catalog", "standard_columns"]
@@ -72,7 +73,7 @@ def read_catalog(path: str | Path) -> Table:
         if name.endswith((".csv", ".csv.gz")):
             return _read_csv(path)
         if name.endswith((".parquet", ".pq")):
-            return Table.read(path, format="parquet")
+            return _read_parquet(path)
         if name.endswith((".fits", ".fit", ".fits.gz")):
             return Table.read(path, format="fits", unit_parse_strict="silent", character_as_bytes=False)
     except (OSError, ValueError, TypeError, KeyError, EOFError, UnicodeError) as error:
@@ -94,6 +95,22 @@ def _read_csv(path: Path) -> Table:
     if not lines:
         raise ValueError("it holds no lines")
     return Table.read(lines, format="ascii.csv")
+
+
+def _read_parquet(path: Path) -> Table:
+    """Read by pyarrow alone (astropy's reader wants pandas too), with the units that astropy keeps in the schema."""
+    from pyarrow import parquet
+
+    arrow = parquet.read_table(path)
+    table = Table({name: arrow.column(name).to_numpy() for name in arrow.column_names if name[:8] != "__index_"})
+    described = (arrow.schema.metadata or {}).get(b"table_meta_yaml")
+    if described:
+        header = get_header_from_yaml(described.decode().splitlines())
+        for column in header["datatype"]:
+            if column["name"] in table.colnames and "unit" in column:
+                table[column["name"]].unit = str(column["unit"])
+        table.meta.update(header.get("meta", {}))
+    return table
 
 
 def standard_columns(table: Table, name: str) -> tuple[Table, list[str]]:
@@ -145,12 +162,27 @@ def standard_columns(table: Table, name: str) -> tuple[Table, list[str]]:
     for column in table.colnames:
         lower = column.strip().lower()
         if column not in used.values() and lower not in stars.colnames:
-            stars[lower] = table[column]
+            stars[lower] = _unmasked(table[column])
     stars.meta["epoch"] = _epoch(table, name)
     for column in _EPOCH_COLUMNS:
         if column in stars.colnames:
             stars.remove_column(column)
     return _usable(stars, name)
+
+
+def _unmasked(column: Any) -> Any:
+    """Return a column that every store can hold: no mask and no objects, unknown is NaN or an empty string."""
+    values = np.ma.asarray(column.value if isinstance(column, u.Quantity) else column)
+    mask = np.ma.getmaskarray(values)
+    data = np.ma.getdata(values)
+    if data.dtype.kind == "O":
+        data = np.array(
+            ["" if hidden or value is None else str(value) for value, hidden in zip(data, mask, strict=True)]
+        )
+    elif np.any(mask):
+        blank = np.nan if data.dtype.kind in "iufb" else ""
+        data = np.where(mask, blank, data.astype(np.float64) if data.dtype.kind in "iub" else data)
+    return Column(data, unit=getattr(column, "unit", None))
 
 
 def _usable(stars: Table, name: str) -> tuple[Table, list[str]]:

@@ -57,10 +57,11 @@ class _Service:
         columns: dict[str, Any] = {}
         for _ in range(MAX_CONNECTIONS):
             query = getattr(mast, self._kind)()
-            # The addresses are class attributes made from conf.server on import: give this object the present one.
+            # These are class attributes made from conf on import: give this object the present ones.
             portal = query._portal_api_connection
             portal.MAST_REQUEST_URL = f"{self.server}/api/v0/invoke"
             portal.COLUMNS_CONFIG_URL = f"{self.server}/portal/Mashup/Mashup.asmx/columnsconfig"
+            portal.PAGESIZE, portal.TIMEOUT = mast.conf.pagesize, mast.conf.timeout
             portal._column_configs = columns
             _tame(portal._session)
             self._all.append(query)
