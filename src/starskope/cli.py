@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_archive(run)
     _add_stars(run)
     _add_clip(run)
+    run.add_argument("--block-frames", type=int, default=32, metavar="N", help="frames clipped together (default: 32)")
     run.add_argument("--restart", action="store_true", help="begin again in a directory that holds another run")
 
     demo = add("demo", commands.demo, "run the job on a synthetic sector of known truth, from an S3 server in here")

@@ -251,7 +251,7 @@ def _run_config(arguments: Namespace, sources: Sequence[str]) -> RunConfig:
     from starskope.runconfig import RunConfig
 
     given = vars(arguments)
-    clip = {name: given[name] for name in ("sigma", "max_iters", "center", "tmag_max") if name in given}
+    clip = {name: given[name] for name in ("sigma", "max_iters", "center", "tmag_max", "block_frames") if name in given}
     return RunConfig(
         sector=arguments.sector,
         camera=arguments.camera,

@@ -187,8 +187,9 @@ def publish_products(
     FrameError
         Not one frame may enter the stack.
     """
-    from starskope.curves.assembly import assemble
+    from starskope.curves.assembly import assemble, with_radius
     from starskope.curves.observer import ccd_centre
+    from starskope.frames.targets import Targets
     from starskope.frames.wcs import TanSip
     from starskope.layout.fits import science_region
 
@@ -219,7 +220,7 @@ def publish_products(
     kept = np.flatnonzero(measured["measured"])
     exposure = measured["exposure_s"][kept]
     curves = assemble(
-        stars,
+        with_radius(stars, Targets.from_table(stars)),
         time=measured["time"][kept],
         flux=measured["flux"][kept],
         flux_err=measured["flux_err"][kept],
@@ -230,6 +231,7 @@ def publish_products(
         wcs=TanSip.from_header(stack.header),
         centre=ccd_centre(stack.header, stack.image.shape),
         exposure_s=float(np.median(exposure[np.isfinite(exposure)])) if np.isfinite(exposure).any() else float("nan"),
+        left_out=[{"frame": frame.name, "reason": frame.reason} for frame in left_out],
     )
     work = journal.folder
     stack.write(work / "stack.fits")

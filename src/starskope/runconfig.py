@@ -117,6 +117,7 @@ class RunConfig:
                 _check_number(name, getattr(self, name), 1, 4, optional=True, other=' or "all"')
         _check_number("max_iters", self.max_iters, 1, 1000)
         _check_number("block_frames", self.block_frames, 1, 4096)
+        object.__setattr__(self, "sigma", float(self.sigma))
         if not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ValueError(f"sigma is {self.sigma}, expected a positive number of standard deviations")
         if not math.isfinite(self.tmag_max):
@@ -154,7 +155,7 @@ class RunConfig:
 
     def settings(self) -> dict[str, Any]:
         """Return the part of the identity that needs neither the network nor the frames; JSON values by name."""
-        chosen = {name: getattr(self, name) for name in ("tmag_max", "sigma", "max_iters", "center", "block_frames")}
+        chosen = {"tmag_max": float(self.tmag_max), "block_frames": int(self.block_frames)}
         catalog = "TIC" if self.catalog is None else f"sha256 {_digest_file(Path(self.catalog))}"
         return {"starskope version": program_version(), "catalog": catalog, **chosen}
 
@@ -343,8 +344,8 @@ def identity(config: RunConfig, ccd: CcdId, frames: FrameList | None, reduction:
     reduction : dataclass
         Settings of `starskope.frames.reduce.reduce_block`.
     """
-    settings = {f"reduction {f.name}": repr(getattr(reduction, f.name)) for f in fields(reduction)}
-    known = {"CCD": ccd.label, **config.settings(), **settings}
+    settings = {f.name: getattr(reduction, f.name) for f in fields(reduction)}
+    known: dict[str, Any] = {"CCD": ccd.label, **config.settings(), **settings}
     if frames is None:
         return known
     return {**known, "number of frames": len(frames), "frames": f"sha256 {frames.digest()}"}
