@@ -18,7 +18,7 @@ import numpy as np
 from astropy.table import Table
 
 from starskope.archive.gather import gather_limited
-from starskope.layout.keys import BUCKET, FfiKey, check_ccd, ffi_prefix
+from starskope.layout.keys import BUCKET, FFI_ROOT, FfiKey, check_ccd, ffi_prefix
 from starskope.layout.times import btjd_from_datetime
 from starskope.transfer.client import Client, open_client
 from starskope.transfer.facade import run_sync
@@ -27,7 +27,6 @@ from starskope.transfer.options import TransferOptions
 
 __all__ = ["find_ffis", "find_ffis_async"]
 
-_FFI_ROOT = "tess/public/ffi/"
 _SECTOR_FOLDER = re.compile(r"s([0-9]{4})/\Z")
 _YEAR_FOLDER = re.compile(r"[0-9]{4}/\Z")
 _DAY_FOLDER = re.compile(r"[0-9]{3}/\Z")
@@ -219,6 +218,8 @@ def _note(notes: list[str], names: Sequence[str], what: str) -> None:
 
 def _table(found: Sequence[tuple[FfiKey, ObjectInfo]], bucket: str, source: str, notes: list[str]) -> Table:
     keys = [key for key, _ in found]
+    texts = [info.key for _, info in found]
+    starts = [key.start for key in keys]
     counts = Counter((key.camera, key.ccd, key.stamp) for key in keys)
     seen: set[tuple[int, int, str]] = set()
     duplicates = []
@@ -231,15 +232,15 @@ def _table(found: Sequence[tuple[FfiKey, ObjectInfo]], bucket: str, source: str,
     empty = [key.key for key, info in found if info.size == 0]
     _note(notes, empty, "FFI(s) are empty objects")
     table = Table()
-    table["uri"] = [f"s3://{bucket}/{key.key}" for key in keys]
-    table["key"] = [key.key for key in keys]
+    table["uri"] = [f"s3://{bucket}/{text}" for text in texts]
+    table["key"] = texts
     table["sector"] = np.array([key.sector for key in keys], dtype=np.int32)
     table["camera"] = np.array([key.camera for key in keys], dtype=np.int16)
     table["ccd"] = np.array([key.ccd for key in keys], dtype=np.int16)
     table["config"] = np.array([key.config for key in keys], dtype=np.int32)
     table["stamp"] = [key.stamp for key in keys]
-    table["start"] = [key.start.strftime("%Y-%m-%dT%H:%M:%S") for key in keys]
-    table["start_btjd"] = np.array([btjd_from_datetime(key.start) for key in keys], dtype=np.float64)
+    table["start"] = [f"{start:%Y-%m-%dT%H:%M:%S}" for start in starts]
+    table["start_btjd"] = np.array([btjd_from_datetime(start) for start in starts], dtype=np.float64)
     table["size"] = np.array([info.size for _, info in found], dtype=np.int64)
     table["etag"] = [info.etag for _, info in found]
     table["start_btjd"].unit = u.day
@@ -264,7 +265,7 @@ async def _nothing_found(
         return f"{what}: neither the archive nor the bucket has them {where} ({'; '.join(notes) or 'both are empty'})"
     if listing.ignored:
         return f"{what} {where}, but {len(listing.ignored)} other object(s), such as {listing.ignored[0]!r}"
-    folders = await list_prefixes(client, bucket, _FFI_ROOT)
+    folders = await list_prefixes(client, bucket, FFI_ROOT)
     sectors = sorted(int(found[1]) for folder in folders if (found := _SECTOR_FOLDER.search(folder)))
     if not sectors:
         return f"{what} {where}: there are no FFIs of any sector; check endpoint and bucket"

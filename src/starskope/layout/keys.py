@@ -15,10 +15,12 @@ from typing import Literal
 from starskope.layout.targets import LightCurveKey, TargetPixelKey
 from starskope.layout.times import stamp_to_datetime
 
-__all__ = ["BUCKET", "CubeKey", "FfiKey", "LightCurveKey", "TargetPixelKey", "check_ccd", "ffi_prefix"]
+__all__ = ["BUCKET", "FFI_ROOT", "CubeKey", "FfiKey", "LightCurveKey", "TargetPixelKey", "check_ccd", "ffi_prefix"]
 
 BUCKET = "stpubdata"
 """The archive's public bucket (us-east-1, anonymous)."""
+FFI_ROOT = "tess/public/ffi/"
+"""Where the folders of the sectors lie."""
 
 _MAX_SECTOR = 9999
 _FFI_NAME = re.compile(
@@ -104,7 +106,8 @@ class FfiKey:
     @property
     def key(self) -> str:
         """The S3 key."""
-        return ffi_prefix(self.sector, self.year, self.day, self.camera, self.ccd) + self.name
+        folder = f"s{self.sector:04d}/{self.stamp[:4]}/{self.stamp[4:7]}/{self.camera}-{self.ccd}/"
+        return f"{FFI_ROOT}{folder}{self.name}"
 
     @property
     def year(self) -> int:
@@ -133,7 +136,7 @@ def ffi_prefix(
         When a level is given without the one above it, or lies outside its range.
     """
     check_ccd(sector, camera, ccd)
-    prefix = f"tess/public/ffi/s{sector:04d}/"
+    prefix = f"{FFI_ROOT}s{sector:04d}/"
     if year is None and day is None and camera is None and ccd is None:
         return prefix
     if year is None or (day is None and camera is not None) or (camera is None) != (ccd is None):
