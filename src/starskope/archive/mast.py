@@ -35,7 +35,7 @@ MAX_CONNECTIONS = 3
 _SLOWER_THAN_S3 = 5.0
 _POLL_PAUSE_S = 1.0
 _MAX_RETRY_AFTER_S = 120.0
-_TIMEOUT_S = 300.0
+_TIMEOUT_S = (10.0, 90.0)  # to connect, to answer: long queries are polled, so no single answer takes longer
 _DATA_URI = re.compile(r"mast:TESS/product/([A-Za-z0-9_.-]+)\Z")
 
 
