@@ -39,17 +39,30 @@ _STYLE = {
 
 
 class _Canvas:
-    """A figure that lives without a window and leaves nothing behind."""
+    """A figure that lives without a window and leaves nothing behind.
 
-    def __init__(self, width: float, height: float) -> None:
+    Margins are given in inches: matplotlib's own layout engines cost as much as the drawing.
+    """
+
+    def __init__(
+        self,
+        width: float,
+        height: float,
+        *,
+        left: float = 0.7,
+        right: float = 0.12,
+        bottom: float = 0.5,
+        top: float = 0.12,
+    ) -> None:
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         self._style = mpl.rc_context(_STYLE)
         self._style.__enter__()
-        self.figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+        self.figure = Figure(figsize=(width, height), dpi=_DPI)
         FigureCanvasAgg(self.figure)
+        self.figure.subplots_adjust(left / width, bottom / height, 1.0 - right / width, 1.0 - top / height)
 
     def __enter__(self) -> Any:
         return self.figure
@@ -93,7 +106,7 @@ def draw_stack(
     norm = ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(0.04), clip=False)
     wcs = _sky(header)
     height = float(np.clip(7.4 * image.shape[0] / image.shape[1], 3.0, 8.4))
-    canvas = _Canvas(8.6, height)
+    canvas = _Canvas(8.6, height, left=0.8)
     with canvas as figure, warnings.catch_warnings():
         # A colour scale that ends in the cells of bright stars is what is wanted here.
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -129,7 +142,7 @@ def draw_stack(
 def draw_map(image: NDArray[Any], label: str, *, colours: str = "viridis") -> bytes:
     """Draw a smooth plane such as a background or a coverage, in pixels, with its own linear scale."""
     low, high = _limits(image, 0.5, 99.5)
-    canvas = _Canvas(4.2, float(np.clip(3.5 * image.shape[0] / image.shape[1], 2.2, 4.6)))
+    canvas = _Canvas(4.2, float(np.clip(3.5 * image.shape[0] / image.shape[1], 2.2, 4.6)), right=0.35)
     with canvas as figure:
         axes = figure.add_subplot()
         shown = axes.imshow(image, origin="lower", cmap=_colours(colours), vmin=low, vmax=high, interpolation="nearest")
@@ -203,8 +216,9 @@ def draw_curves(
         Label of the time axis.
     """
     n_row = -(-len(curves) // 2)
-    canvas = _Canvas(8.6, 1.45 * n_row + 0.5)
+    canvas = _Canvas(8.6, 1.45 * n_row + 0.5, left=0.8, top=0.28)
     with canvas as figure:
+        figure.subplots_adjust(hspace=0.32, wspace=0.18)
         grid = figure.subplots(n_row, 2, sharex=True, squeeze=False)
         for axes, (title, flux) in zip(grid.ravel(), curves, strict=False):
             axes.plot(time[~used], flux[~used], ".", ms=2, color=GREY, alpha=0.5)
@@ -218,8 +232,8 @@ def draw_curves(
                 axes.set_ylim(low - margin, high + margin)
         for axes in grid.ravel()[len(curves) :]:
             axes.set_visible(False)
-        figure.supxlabel(axis, fontsize=9)
-        figure.supylabel("flux / median", fontsize=9)
+        figure.supxlabel(axis, fontsize=9, y=0.01, va="bottom")
+        figure.supylabel("flux / median", fontsize=9, x=0.008, ha="left")
         return canvas.png()
 
 
