@@ -11,15 +11,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, Table
 from numpy.typing import ArrayLike, NDArray
 
 from starskope.curves.container import LightCurves
-from starskope.curves.observer import earth_path, solve_observer, unit_vectors
+from starskope.curves.observer import ccd_centre, earth_path, solve_observer, unit_vectors
 from starskope.errors import FrameError
-from starskope.frames.wcs import TanSip
+from starskope.frames.block import BlockProduct
+from starskope.frames.targets import Targets
+from starskope.frames.wcs import TanSip, has_wcs
+from starskope.validation import as_float64, positive
 
-__all__ = ["FLUX_UNIT", "assemble", "star_directions"]
+__all__ = [
+    "FLUX_UNIT",
+    "assemble",
+    "given_times",
+    "join_blocks",
+    "refuse_strangers",
+    "star_directions",
+    "with_radius",
+]
 
 FLUX_UNIT = "electron / s"
 
@@ -38,6 +49,8 @@ def assemble(
     centre: tuple[float, float] | None = None,
     exposure_s: float = math.nan,
     left_out: Sequence[Mapping[str, Any]] = (),
+    flux_unit: str = FLUX_UNIT,
+    is_spacecraft_time: bool = True,
 ) -> LightCurves:
     """Put the measurements of TESS frames in order.
 
@@ -61,6 +74,10 @@ def assemble(
         Seconds of light per frame.
     left_out : sequence of mappings
         What was left out before: ``{"frame": name, "reason": text}``.
+    flux_unit : str
+        Empty = not known.
+    is_spacecraft_time : bool
+        False where the caller made the times: the observer is then not known.
 
     Returns
     -------
@@ -90,7 +107,7 @@ def assemble(
         )
     rows = np.array(keep, dtype=np.intp)
     cards = None if barycorr is None else np.asarray(barycorr, np.float64)[rows]
-    observer, source = _observer(times[rows], cards, wcs, centre)
+    observer, source = _observer(times[rows], cards, wcs, centre) if is_spacecraft_time else (None, "not known")
     return LightCurves(
         times[rows],
         _rows(flux, rows),
@@ -101,8 +118,110 @@ def assemble(
         direction=star_directions(stars),
         background=None if background is None else _rows(background, rows),
         exposure_s=exposure_s,
-        meta={"flux_unit": FLUX_UNIT, "observer": source, "left_out": dropped},
+        meta={"flux_unit": flux_unit, "observer": source, "left_out": dropped},
     )
+
+
+def join_blocks(
+    products: Sequence[BlockProduct],
+    left_out: Sequence[tuple[int, str]],
+    names: Sequence[str],
+    stars: Table,
+    targets: Targets,
+    times: NDArray[np.float64] | None = None,
+) -> LightCurves:
+    """Put the reduced blocks of a list of frames together and say what is missing.
+
+    Parameters
+    ----------
+    products : sequence of BlockProduct
+        In any order; frames that were not measured are left out with their reasons.
+    left_out : sequence of (int, str)
+        Number and reason of frames that entered no block.
+    names : sequence of str
+        Of all frames, by number.
+    stars, targets : Table, Targets
+        The stars that were measured.
+    times : (n_frame,) float64, optional
+        Instead of those of the frames; the observer is then not known.
+
+    Raises
+    ------
+    FrameError
+        Not one frame was measured.
+    ValueError
+        No star lies on any frame.
+    """
+    missing = list(left_out)
+    for product in products:
+        missing += [(int(product.index[k]), product.reasons[k]) for k in np.flatnonzero(~product.measured)]
+    missing.sort()
+    if not any(product.measured.any() for product in products):
+        number, reason = missing[0] if missing else (0, "no frames")
+        raise FrameError(f"none of {len(names)} frames could be used; the first, {names[number]}: {reason}")
+
+    def joined(field: str) -> NDArray[Any]:
+        return np.concatenate([getattr(product, field)[product.measured] for product in products])
+
+    numbers = [int(number) for number in joined("index")]
+    exposures = joined("exposure_s")
+    known = exposures[np.isfinite(exposures)]
+    n_row, n_col = products[0].image.shape
+    refuse_strangers(joined("row"), joined("column"), (n_row, n_col))
+    header = next((product.header for product in products if has_wcs(product.header)), None)
+    curves = assemble(
+        with_radius(stars, targets),
+        time=joined("time") if times is None else times[numbers],
+        flux=joined("flux"),
+        flux_err=joined("flux_err"),
+        background=joined("background"),
+        quality=joined("quality"),
+        barycorr=joined("barycorr"),
+        names=[names[number] for number in numbers],
+        wcs=None if header is None else TanSip.from_header(header),
+        centre=None if header is None else ccd_centre(header, (n_row, n_col)),
+        exposure_s=float(np.median(known)) if known.size else math.nan,
+        left_out=[{"frame": names[number], "reason": reason} for number, reason in missing],
+        is_spacecraft_time=times is None,
+    )
+    curves.meta["notes"] = [
+        {"frame": name, "note": note}
+        for product in products
+        for name, note in zip(product.names, product.notes, strict=True)
+        if note
+    ]
+    return curves
+
+
+def given_times(time: ArrayLike | None, cadence: float | None, n_frame: int) -> NDArray[np.float64] | None:
+    """Return the times (n_frame,) in days that the caller gives, or None where the frames are to tell."""
+    if time is not None and cadence is not None:
+        raise ValueError("give time= or cadence=, not both")
+    if cadence is not None:
+        return np.arange(n_frame, dtype=np.float64) * positive(cadence, "cadence")
+    if time is None:
+        return None
+    times = as_float64(time, "time", 1)
+    if times.size != n_frame:
+        raise ValueError(f"time has {times.size} values for {n_frame} frames: give one per frame, in their order")
+    return times
+
+
+def with_radius(stars: Table, targets: Targets) -> Table:
+    """Return a copy of the star table with the aperture radii (pixels) that were used."""
+    table = stars.copy()
+    table["aperture_radius"] = Column(targets.radius, unit="pix", description="radius of the circular aperture")
+    return table
+
+
+def refuse_strangers(row: NDArray[Any], column: NDArray[Any], shape: tuple[int, int]) -> None:
+    """Raise ValueError when no star has its centre on any frame, positions being (n_frame, n_star)."""
+    inside = (row >= -0.5) & (row < shape[0] - 0.5) & (column >= -0.5) & (column < shape[1] - 0.5)
+    if not inside.any():
+        raise ValueError(
+            f"none of the {inside.shape[1]} stars lies on these frames of {shape[0]}x{shape[1]} pixels: "
+            "check sector, camera and CCD, or the positions"
+        )
 
 
 def star_directions(stars: Table) -> NDArray[np.float64] | None:

@@ -1,0 +1,408 @@
+"""Extraction: the real cutout against float64 sums, synthetic frames against their truth, and frames that go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import math
+import re
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from astropy.io import fits
+from astropy.table import Table
+
+from starskope.curves import extract
+from starskope.curves.extract import light_curves, light_curves_async
+from starskope.curves.observer import earth_path
+from starskope.errors import FrameError, TransferError
+from starskope.frames.background import estimate_background
+from starskope.frames.decode import read_frame
+from starskope.frames.reduce import ReduceSettings, make_reference, reduce_block
+from starskope.frames.wcs import TanSip
+from starskope.synth import SectorConfig, SyntheticSector
+from starskope.transfer.options import TransferOptions
+
+DAY = 86400.0
+
+
+# --- the real cutout: 1,155 frames ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cutout(data_dir: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Time at the spacecraft, planes in their own bytes as astropy reads them, quality."""
+    name = "tess-s0019-1-3_65.489205_28.443210_10x10_astrocut.fits"
+    with fits.open(data_dir / "cutouts" / name) as file:
+        table = file["PIXELS"].data
+        time = table["TIME"].astype(np.float64) - table["TIMECORR"]
+        return time, np.array(table["FLUX"]), np.array(table["QUALITY"])
+
+
+def test_a_real_cutout_gives_numpys_float64_sums(cutout) -> None:
+    time, planes, quality = cutout
+    assert planes.shape == (1155, 10, 10)
+    assert np.count_nonzero(quality) == 31
+    # Zeros around, so that an aperture can hold all hundred pixels whole.
+    padded = np.zeros((1155, 30, 30), ">f4")
+    padded[:, 10:20, 10:20] = planes
+    stars = Table({"row": [14.5], "column": [14.5]})
+    curves = light_curves(padded, stars, time=time, settings=ReduceSettings(radius=7.5))
+    expected = planes.astype(np.float64).sum(axis=(1, 2))
+    assert np.ptp(expected) > 0.01 * expected.mean()
+    np.testing.assert_allclose(curves.flux[:, 0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(curves.time, time)
+
+
+def test_apertures_on_a_real_cutout_weigh_pixels_by_their_exact_overlap(cutout) -> None:
+    time, planes, _ = cutout
+    places = [(4.5, 4.5, 3.0), (5.1, 3.8, 2.2), (4.0, 5.0, 0.5), (2.3, 6.9, 1.7)]
+    for row, column, radius in places:
+        weights = np.array([[reference.overlap_area(row, column, radius, i, j) for j in range(10)] for i in range(10)])
+        assert weights.sum() == pytest.approx(math.pi * radius**2, rel=1e-9)
+        curves = light_curves(
+            planes, Table({"row": [row], "column": [column]}), time=time, settings=ReduceSettings(radius=radius)
+        )
+        expected = (planes.astype(np.float64) * weights).sum(axis=(1, 2))
+        np.testing.assert_allclose(curves.flux[:, 0], expected, rtol=1e-6)
+
+
+def test_quality_and_order_of_a_real_cutout_survive(cutout) -> None:
+    time, planes, _ = cutout
+    shuffled = np.random.default_rng(3).permutation(1155)
+    star = Table({"row": [5.0], "column": [4.0]})
+    settings = ReduceSettings(radius=2.0)
+    in_order = light_curves(planes, star, time=time, settings=settings)
+    mixed = light_curves(planes[shuffled], star, time=time[shuffled], settings=settings)
+    assert mixed.flux.tobytes() == in_order.flux.tobytes()
+    assert mixed.time.tobytes() == in_order.time.tobytes()
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def test_repeated_and_unknown_times_are_left_out_with_their_reasons() -> None:
+    cube = np.arange(5, dtype=np.float32)[:, None, None] * np.ones((5, 9, 9), np.float32)
+    star = Table({"row": [4.0], "column": [4.0]})
+    curves = light_curves(cube, star, time=[3.0, 1.0, 3.0, np.nan, 2.0], settings=ReduceSettings(radius=1.0))
+    np.testing.assert_allclose(curves.flux[:, 0], np.pi * np.array([1, 4, 0]), rtol=1e-6)
+    assert curves.time.tolist() == [1, 2, 3]
+    assert {entry["frame"]: entry["reason"] for entry in curves.meta["left_out"]} == {
+        "2": "duplicate: same time as 0",
+        "3": "no TSTART and TSTOP in its primary header: time not known",
+    }
+
+
+def test_stars_of_an_array_are_placed_by_its_world_coordinates() -> None:
+    sector = SyntheticSector(SectorConfig(n_row=64, n_col=64, n_frame=3, n_star=80, n_planet=0))
+    cards = dict(sector.header_values(0)[1])
+    cube = np.stack([sector.noise_free(i) for i in range(3)])
+    wcs = TanSip.from_header(cards)
+    ra, dec = wcs.pixel_to_world([20.0, 40.5], [60.0, 80.25])
+    settings = ReduceSettings(radius=2.5)
+    by_sky = light_curves(cube, Table({"ra": ra, "dec": dec}), cadence=0.02, wcs=cards, settings=settings)
+    by_pixel = light_curves(
+        cube, Table({"row": [20.0, 40.5], "column": [60.0, 80.25]}), cadence=0.02, settings=settings
+    )
+    np.testing.assert_allclose(by_sky.flux, by_pixel.flux, rtol=1e-6)
+    assert by_sky.direction.shape == (2, 3)
+    assert by_pixel.direction is None
+    assert by_sky.observer is None
+    assert by_sky.stars["aperture_radius"].tolist() == [2.5, 2.5]
+    np.testing.assert_allclose(by_sky.time, [0, 0.02, 0.04])
+
+
+def test_errors_of_an_array_follow_the_exposure() -> None:
+    cube = np.full((2, 9, 9), 100.0, np.float32)
+    star = Table({"row": [4.0], "column": [4.0]})
+    settings = ReduceSettings(radius=2.0)
+    known = light_curves(cube, star, cadence=1.0, exposure_s=1425.6, settings=settings)
+    electrons = 100.0 * math.pi * 4.0 * 1425.6
+    np.testing.assert_allclose(known.flux_err, math.sqrt(electrons) / 1425.6, rtol=1e-6)
+    assert light_curves(cube, star, cadence=1.0, settings=settings).flux_err is None
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_planes_in_memory_give_the_same_bytes_for_any_number_of_workers(workers: int) -> None:
+    rng = np.random.default_rng(5)
+    cube = rng.normal(100, 10, (37, 30, 30)).astype(np.float32)
+    stars = Table({"row": rng.uniform(5, 25, 50), "column": rng.uniform(5, 25, 50), "tmag": rng.uniform(6, 14, 50)})
+    one = light_curves(cube, stars, cadence=0.02, exposure_s=10.0)
+    many = light_curves(cube, stars, cadence=0.02, exposure_s=10.0, workers=workers)
+    assert one.flux.tobytes() == many.flux.tobytes()
+    assert one.flux_err.tobytes() == many.flux_err.tobytes()
+
+
+STAR = {"row": [4.0], "column": [4.0]}
+
+
+@pytest.mark.parametrize(
+    ("stars", "arguments", "error", "message"),
+    [
+        (Table(STAR), {}, ValueError, "array of frames has no times: give time="),
+        (Table(STAR), {"time": [1.0]}, ValueError, "time has 1 values for 3 frames"),
+        (Table(STAR), {"time": [1.0, 2, 3], "cadence": 1.0}, ValueError, "not both"),
+        (Table(STAR), {"cadence": 0.0}, ValueError, "cadence"),
+        (Table(STAR), {"cadence": 1.0, "workers": 0}, ValueError, "workers=0"),
+        (Table(STAR), {"cadence": 1.0, "block_frames": 0}, ValueError, "block_frames=0"),
+        (Table(STAR)[:0], {"cadence": 1.0}, ValueError, "stars is empty: give at least one"),
+        ([1], {"cadence": 1.0}, TypeError, "stars is a list; give a Table"),
+        (Table({"x": [1.0]}), {"cadence": 1.0}, ValueError, "stars need columns ra and dec, or row and column"),
+        (Table({"ra": [1.0], "dec": [1.0]}), {"cadence": 1.0}, ValueError, "no world coordinates: give wcs="),
+        (
+            Table({"row": [20.0], "column": [4.0]}),
+            {"cadence": 1.0},
+            ValueError,
+            "none of the 1 stars lies on these frames",
+        ),
+    ],
+)
+def test_bad_input_for_arrays_is_named(stars, arguments, error, message) -> None:
+    with pytest.raises(error, match=message):
+        light_curves(np.ones((3, 9, 9)), stars, **arguments)
+
+
+def test_an_array_needs_three_axes() -> None:
+    with pytest.raises(ValueError, match=r"frames: expected 3 axes, got shape \(9, 9\)"):
+        light_curves(np.ones((9, 9)), Table(STAR), cadence=1.0)
+
+
+def test_a_star_off_the_frame_is_nan_and_the_others_are_measured() -> None:
+    stars = Table({"row": [4.0, 50.0, np.nan], "column": [4.0, 4.0, 4.0]})
+    curves = light_curves(np.ones((2, 9, 9)), stars, cadence=1.0, settings=ReduceSettings(radius=1.0))
+    np.testing.assert_allclose(curves.flux[:, 0], math.pi, rtol=1e-6)
+    assert np.isnan(curves.flux[:, 1:]).all()
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+N_FRAME = 20
+
+
+@pytest.fixture(scope="module")
+def sector() -> SyntheticSector:
+    return SyntheticSector(
+        SectorConfig(seed=5, n_row=96, n_col=96, n_frame=N_FRAME, n_star=120, n_planet=4, no_wcs_frames=(), n_missing=0)
+    )
+
+
+@pytest.fixture(scope="module")
+def files(sector: SyntheticSector, tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("frames")
+    paths = []
+    for i in range(N_FRAME):
+        path = folder / Path(sector.frame_keys()[i]).name
+        path.write_bytes(sector.ffi_bytes(i))
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def catalog(sector: SyntheticSector) -> Table:
+    stars = sector.catalog()
+    return stars[(stars["tmag"] > 7) & (stars["tmag"] < 12)]
+
+
+@pytest.fixture(scope="module")
+def measured(files, catalog):
+    return light_curves(files, catalog, block_frames=8)
+
+
+def same_bits(one, other) -> bool:
+    fields = ("time", "flux", "flux_err", "background", "quality", "observer", "direction")
+    return all(getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in fields)
+
+
+def test_files_give_what_their_blocks_give_one_by_one(files, catalog, measured) -> None:
+    frames = [read_frame(path, index=i) for i, path in enumerate(files)]
+    blocks = [reduce_block(frames[k : k + 8], catalog) for k in range(0, N_FRAME, 8)]
+    for name in ("flux", "flux_err", "background", "quality", "time"):
+        expected = np.concatenate([getattr(block, name) for block in blocks])
+        assert getattr(measured, name).tobytes() == expected.tobytes(), name
+    assert measured.flux_unit == "electron / s"
+    assert measured.exposure_s == pytest.approx(1425.6, abs=0.01)
+    assert measured.meta["left_out"] == []
+    np.testing.assert_array_equal(measured.stars["tic_id"], catalog["tic_id"])
+    assert np.isfinite(measured.flux).mean() > 0.8
+
+
+def test_order_of_the_list_folder_workers_and_blocks(files, catalog, measured) -> None:
+    assert same_bits(light_curves(files[0].parent, catalog, block_frames=8, workers=3), measured)
+    backwards = light_curves(files[::-1], catalog, block_frames=32)
+    for name in ("time", "flux", "flux_err", "background", "quality"):
+        assert getattr(backwards, name).tobytes() == getattr(measured, name).tobytes(), name
+    # The first frame of the list says where the BARYCORR cards hold: a jitter of 0.01 pixel is 0.5 ms.
+    np.testing.assert_allclose(backwards.observer, measured.observer, rtol=0, atol=5e-3)
+    assert same_bits(light_curves(files, catalog, block_frames=1), measured)
+    small = TransferOptions(bytes_in_flight=1)
+    assert same_bits(light_curves(files, catalog, block_frames=8, options=small), measured)
+
+
+def test_fluxes_scatter_around_the_noise_free_frames_as_their_errors_say(sector, files, catalog, measured) -> None:
+    radius = np.asarray(measured.stars["aperture_radius"])
+    pulls = []
+    for i in range(0, N_FRAME, 2):
+        frame = read_frame(files[i])
+        # The sky that was subtracted is taken as it was found: its error is no matter of the apertures.
+        plane = sector.noise_free(i) - estimate_background(frame.image, frame.science)
+        column, row = sector.true_wcs(i).all_world2pix(catalog["ra"], catalog["dec"], 0)
+        for star in np.flatnonzero(np.isfinite(measured.flux[i])):
+            truth = reference.aperture_sum(plane, row[star], column[star], radius[star]).total
+            pulls.append((measured.flux[i, star] - truth) / measured.flux_err[i, star])
+    pulls = np.array(pulls)
+    # About 550 values, of normal distribution but for cosmic rays: median and scatter are known to 0.05.
+    assert pulls.size > 500
+    assert abs(np.median(pulls)) < 0.2
+    assert 1.4826 * np.median(np.abs(pulls - np.median(pulls))) == pytest.approx(1.0, abs=0.2)
+
+
+def test_barycentric_times_are_those_of_the_stated_spacecraft(sector, catalog, measured) -> None:
+    truth = np.asarray(sector.frame_truth["observer"])
+    np.testing.assert_allclose(measured.time, sector.frame_truth["time"], rtol=0, atol=1e-12)
+    true_s = truth @ measured.direction.T
+    earth = replace(measured, observer=earth_path(measured.time))
+    ours = np.array([(measured.bjd(k) - measured.time) * DAY for k in range(measured.n_star)]).T
+    plain = np.array([(earth.bjd(k) - measured.time) * DAY for k in range(measured.n_star)]).T
+    # The window is half a degree wide, so one card places all its stars; Earth alone is off by up to 1.3 s.
+    assert np.abs(ours - true_s).max() < 0.02
+    assert np.abs(plain - true_s).max() > 0.1
+    assert "20 BARYCORR cards" in measured.meta["observer"]
+
+
+def test_objects_on_s3_give_the_same_bytes_as_files(sector, files, catalog, measured, endpoint) -> None:
+    keys = sector.frame_keys()
+    for key, path in zip(keys, files, strict=True):
+        endpoint.put(key, path.read_bytes())
+    options = TransferOptions(endpoint_url=endpoint.url)
+    uris = [f"s3://stpubdata/{key}" for key in keys]
+    assert same_bits(light_curves(uris, catalog, options=options, block_frames=8), measured)
+    sizes = [path.stat().st_size for path in files]
+    table = Table({"uri": uris, "size": sizes})
+    assert same_bits(asyncio.run(light_curves_async(table, catalog, options=options, block_frames=8)), measured)
+
+
+def test_a_missing_object_among_many_is_left_out_and_a_dead_server_stops_the_work(
+    sector, files, catalog, endpoint
+) -> None:
+    keys = sector.frame_keys()[:3]
+    for key, path in zip(keys, files, strict=False):
+        endpoint.put(key, path.read_bytes())
+    options = TransferOptions(endpoint_url=endpoint.url, max_attempts=1)
+    uris = [f"s3://stpubdata/{key}" for key in [*keys, "tess/nothing.fits"]]
+    curves = light_curves(uris, catalog, options=options)
+    assert curves.n_time == 3
+    assert [entry["frame"] for entry in curves.meta["left_out"]] == ["nothing.fits"]
+    nowhere = TransferOptions(endpoint_url="http://127.0.0.1:9", max_attempts=1)
+    with pytest.raises(TransferError, match="not one of 2 frames in a row could be fetched") as caught:
+        light_curves(uris, catalog, options=nowhere, block_frames=2)
+    assert set(caught.value.causes) == set(uris[:2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda data, _: data[: len(data) // 3], "truncated|ends|cut"),
+        (lambda data, _: b"", "empty|nothing|0 bytes|no bytes"),
+        (lambda data, _: b"<html>no such key</html>", "FITS|HTML"),
+        (lambda data, _: gzip.compress(data), "gz"),
+        (lambda _, sector: SyntheticSector(replace(sector.config, n_row=64)).ffi_bytes(5), "pixels"),
+        (lambda _, sector: sector.ffi_bytes(4), "duplicate"),
+        (lambda data, _: blank(data), "no|NaN|finite"),
+    ],
+    ids=["truncated", "empty", "html", "gz", "shape", "duplicate", "all NaN"],
+)
+def test_one_bad_frame_is_left_out_with_its_reason_and_loses_nothing_else(
+    sector, files, catalog, measured, tmp_path, spoil, reason
+) -> None:
+    bad = tmp_path / "bad.fits"
+    bad.write_bytes(spoil(files[5].read_bytes(), sector))
+    curves = light_curves([*files[:5], bad, *files[6:]], catalog, block_frames=8)
+    others = np.arange(N_FRAME) != 5
+    assert same_bits(curves, measured.select(time=others))
+    (entry,) = curves.meta["left_out"]
+    assert entry["frame"] == "bad.fits"
+    assert re.search(reason, entry["reason"]), entry["reason"]
+
+
+def blank(data: bytes) -> bytes:
+    """The file with every pixel of its calibrated plane NaN."""
+    with fits.open(BytesIO(data)) as file:
+        file[1].data[...] = np.nan
+        out = BytesIO()
+        file.writeto(out, output_verify="silentfix")
+        return out.getvalue()
+
+
+def test_a_block_without_world_coordinates_borrows_them_from_another(catalog, tmp_path) -> None:
+    config = SectorConfig(
+        seed=5, n_row=96, n_col=96, n_frame=8, n_star=120, n_planet=4, no_wcs_frames=(0, 1, 2, 3), n_missing=0
+    )
+    sector = SyntheticSector(config)
+    paths = []
+    for i in range(8):
+        paths.append(tmp_path / Path(sector.frame_keys()[i]).name)
+        paths[-1].write_bytes(sector.ffi_bytes(i))
+    curves = light_curves(paths, catalog, block_frames=4)
+    assert curves.n_time == 8
+    assert [note["frame"] for note in curves.meta["notes"]] == [path.name for path in paths[:4]]
+    frames = [read_frame(path, index=i) for i, path in enumerate(paths)]
+    expected = reduce_block(frames[:4], catalog, None, make_reference(frames[4]))
+    assert curves.flux[:4].tobytes() == expected.flux.tobytes()
+    # Without any frame that has them there is nothing to borrow.
+    with pytest.raises(FrameError, match=r"none of 4 frames could be used; the first, .*ffic.fits: .*WCS"):
+        light_curves(paths[:4], catalog)
+
+
+def test_times_may_be_given_for_frames_without_any(files, catalog, measured) -> None:
+    given = light_curves(files[:6], catalog, time=[5.0, 4, 3, 2, 1, 0])
+    np.testing.assert_array_equal(given.flux, measured.flux[5::-1])
+    assert given.time.tolist() == [0, 1, 2, 3, 4, 5]
+    assert given.observer is None
+    with pytest.raises(ValueError, match="time has 2 values for 6 frames"):
+        light_curves(files[:6], catalog, time=[1.0, 2.0])
+
+
+def test_bad_input_for_files_is_named(files, catalog, tmp_path) -> None:
+    with pytest.raises(ValueError, match="there are no frames"):
+        light_curves([], catalog)
+    with pytest.raises(ValueError, match="there are no frames"):
+        light_curves(tmp_path, catalog)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        light_curves(tmp_path / "nowhere", catalog)
+    with pytest.raises(FrameError, match=r"none of 2 frames could be used; the first, a\.fits"):
+        for name in ("a.fits", "b.fits"):
+            (tmp_path / name).write_bytes(b"no frame")
+        light_curves(tmp_path, catalog)
+    with pytest.raises(ValueError, match="belong to arrays"):
+        light_curves(files, catalog, exposure_s=3.0)
+    opposite = Table({"ra": (np.asarray(catalog["ra"]) + 180) % 360, "dec": -np.asarray(catalog["dec"])})
+    with pytest.raises(ValueError, match=r"none of the \d+ stars lies on these frames of 126x184 pixels: check sector"):
+        light_curves(files[:2], opposite)
+
+
+def test_a_cancelled_extraction_stops_and_leaves_nothing_running(files, catalog, monkeypatch) -> None:
+    reduced: list[int] = []
+
+    async def cancel_in_the_second_block() -> int:
+        loop, second = asyncio.get_running_loop(), asyncio.Event()
+
+        def reduce_and_tell(frames, *arguments, **named):
+            reduced.append(frames[0].index)
+            if len(reduced) == 2:
+                loop.call_soon_threadsafe(second.set)
+            return reduce_block(frames, *arguments, **named)
+
+        monkeypatch.setattr(extract, "reduce_block", reduce_and_tell)
+        task = asyncio.create_task(light_curves_async(files, catalog, block_frames=2))
+        await second.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(cancel_in_the_second_block()) == 1
+    assert len(reduced) <= 3
