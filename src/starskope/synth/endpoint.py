@@ -62,7 +62,7 @@ class Endpoint:
     --------
     >>> from starskope.synth.endpoint import Endpoint
     >>> with Endpoint() as endpoint:
-    ...     endpoint.put("tess/hello.txt", b"hello")
+    ...     _ = endpoint.put("tess/hello.txt", b"hello")
     ...     endpoint.url.startswith("http://127.0.0.1:")
     True
     """

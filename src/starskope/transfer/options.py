@@ -80,7 +80,7 @@ class TransferOptions:
     profile: str | None = None
     request_payer: bool = False
     max_connections: int = 32
-    max_objects: int = 16
+    max_objects: int = 8
     max_attempts: int = 5
     stall_timeout_s: float = 15.0
     connect_timeout_s: float = 10.0
