@@ -90,7 +90,13 @@ STARSKOPE_INLINE Doubles variances(const float* column, const Range& range, Mome
     return left / n;
 }
 
-STARSKOPE_INLINE Moments sums(const float* column, const Range& range) {
+// While a column is summed, the memory that the next tile will be copied from is called into cache: line `v` of each row.
+struct Ahead {
+    const float* line; // null: nothing to call
+    size_t row_stride;
+};
+
+STARSKOPE_INLINE Moments sums(const float* column, const Range& range, Ahead ahead) {
     Moments moments{};
     int64_t shortest = range.high[0], longest = range.high[0];
     for (int i = 0; i < half; ++i) {
@@ -98,21 +104,31 @@ STARSKOPE_INLINE Moments sums(const float* column, const Range& range) {
         longest = range.high[i] > longest ? range.high[i] : longest;
         moments.reference[i] = range.high[i] > 0 ? double(column[range.high[i] / 2 * lanes + i]) : 0.0;
     }
-    Doubles sum{}, squares{};
-    for (int64_t row = 0; row < shortest; ++row) {
-        const Doubles d = load_doubles(column + row * lanes) - moments.reference;
+    const Doubles reference = moments.reference;
+    Doubles sum{}, squares{}, odd_sum{}, odd_squares{}; // two of each, so that additions need not wait for the last one
+    int64_t row = 0;
+    for (; row + 1 < shortest; row += 2) {
+        if (ahead.line != nullptr) {
+            __builtin_prefetch(ahead.line, 0, 2);
+            __builtin_prefetch(ahead.line + ahead.row_stride, 0, 2);
+            ahead.line += 2 * ahead.row_stride;
+        }
+        const Doubles d = load_doubles(column + row * lanes) - reference;
+        const Doubles e = load_doubles(column + (row + 1) * lanes) - reference;
         sum += d;
         squares += d * d;
+        odd_sum += e;
+        odd_squares += e * e;
     }
-    for (int64_t row = shortest; row < longest; ++row) {
+    for (; row < longest; ++row) {
         const Doubles x = load_doubles(column + row * lanes);
-        const Doubles d = row < range.high ? x - moments.reference : Doubles{};
+        const Doubles d = row < range.high ? x - reference : Doubles{};
         sum += d;
         squares += d * d;
     }
-    moments.sum = sum;
-    moments.squares = squares;
-    moments.summed = squares;
+    moments.sum = sum + odd_sum;
+    moments.squares = squares + odd_squares;
+    moments.summed = moments.squares;
     return moments;
 }
 
@@ -189,9 +205,9 @@ STARSKOPE_INLINE void write(T* out, size_t series, size_t n_series, V values) {
 }
 
 // `half` series from `series` on, sorted in `column` with n_valid values each.
-void reduce_sorted(const ClipJob& job, const float* column, Longs n_valid, size_t series) {
+void reduce_sorted(const ClipJob& job, const float* column, Longs n_valid, size_t series, Ahead ahead) {
     Range range{Longs{}, n_valid};
-    Moments moments = sums(column, range);
+    Moments moments = sums(column, range, ahead);
     Doubles lower = splat_double(-infinity), upper = splat_double(infinity);
     Doubles dropped_low = lower, dropped_high = upper;
     for (int iteration = 0; iteration != job.max_iters; ++iteration) {
@@ -232,9 +248,6 @@ void copy_tile(const ClipJob& job, size_t first, size_t n, float* tile, size_t n
     for (size_t row = 0; row < job.n_time; ++row) {
         const float* from = job.data + row * job.row_stride + first;
         float* to = tile + row * lanes;
-        for (size_t line = 0; line < tile_series; line += 16) {
-            __builtin_prefetch(from + 16 * job.row_stride + line);
-        }
         for (size_t v = 0; v < n_vector; ++v, from += lanes, to += n_row * lanes) {
             Floats x;
             if ((v + 1) * lanes <= n) {
@@ -270,7 +283,10 @@ void clip_sorted(const ClipJob& job) {
                 for (int i = 0; i < half; ++i) {
                     n_valid[i] = counts[v][int(h) * half + i];
                 }
-                reduce_sorted(job, column + h * half, n_valid, first + v * lanes + h * half);
+                const size_t next = first + step + v * lanes;
+                const bool calls = h == 0 && v * lanes % 16 == 0 && next + 16 <= job.n_series;
+                const Ahead ahead{calls ? job.data + next : nullptr, job.row_stride};
+                reduce_sorted(job, column + h * half, n_valid, first + v * lanes + h * half, ahead);
             }
         }
     }

@@ -52,9 +52,9 @@ def stack(
     Parameters
     ----------
     frames : array_like (n_time, n_row, n_col), paths, Table or URIs
-        An array (NaN = missing); a list of FITS files, or a directory of them (``*.fits`` in order of name); a list of
-        `Frame`; or a Table from `find_ffis` or a list of ``s3://`` URIs, which stream. Files of any BITPIX, all of one
-        shape, are stacked on their own pixel grid, as they are: nothing is masked, aligned or subtracted.
+        An array (NaN = missing); a list of FITS files, or a folder (the ``*.fits`` in and below it, by name); a list
+        of `Frame`; or a Table from `find_ffis` or a list of ``s3://`` URIs, which stream. Files of any BITPIX, all of
+        one shape, are stacked on their own pixel grid, as they are: nothing is masked, aligned or subtracted.
     method : {"sigma_clip", "mean", "median"}
         What the image holds. Every method gives ``count`` and ``std`` too.
     sigma, max_iters, center
@@ -145,7 +145,7 @@ def _resolve(frames: Any) -> _Remote | list[Path] | NDArray[Any]:
         if str(frames).startswith("s3://"):
             return _Remote()
         folder = Path(frames)
-        return sorted(folder.glob("*.fits")) if folder.is_dir() else [folder]
+        return sorted(folder.rglob("[!.]*.fits"), key=lambda path: (path.name, path)) if folder.is_dir() else [folder]
     if isinstance(frames, np.ndarray) and frames.dtype.kind not in "US":
         return frames
     items = list(frames)

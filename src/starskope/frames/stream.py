@@ -11,11 +11,11 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,7 +28,9 @@ from starskope.transfer.options import TransferOptions
 from starskope.transfer.ranged import read_range
 from starskope.transfer.uris import S3Uri
 
-__all__ = ["FrameSource", "open_source", "stream"]
+__all__ = ["Accumulator", "FrameSource", "fold", "open_source", "stream"]
+
+Result_co = TypeVar("Result_co", covariant=True)
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
 
@@ -161,7 +163,7 @@ async def stream(
     *,
     bytes_in_flight: int = 256 * 2**20,
     workers: int = 1,
-) -> AsyncIterator[tuple[int, Frame | Exception]]:
+) -> AsyncGenerator[tuple[int, Frame | Exception], None]:
     """Yield frames in the order of `indices`, fetching and decoding ahead.
 
     Parameters
@@ -224,6 +226,52 @@ async def stream(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Accumulator(Protocol[Result_co]):
+    """What `fold` hands frames to; its methods may take long, and never run two at a time."""
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Learn the location of every frame."""
+
+    def put(self, index: int, frame: Frame | Exception) -> None:
+        """Take frame ``index``, or the error that stands in its place."""
+
+    def result(self) -> Result_co:
+        """Return what came of all frames."""
+
+
+async def fold(
+    frames: Any,
+    accumulator: Accumulator[Result_co],
+    *,
+    options: TransferOptions | None = None,
+    bytes_in_flight: int = 256 * 2**20,
+    workers: int = 1,
+) -> Result_co:
+    """Hand all frames to an accumulator, in their order and off the event loop, while the next ones are fetched.
+
+    Parameters
+    ----------
+    frames, options
+        As `open_source` takes them.
+    accumulator : Accumulator
+        An exception that it raises ends the stream and is raised here.
+    bytes_in_flight, workers
+        As `stream` takes them.
+
+    Returns
+    -------
+    object
+        What ``accumulator.result()`` returned.
+    """
+    async with open_source(frames, options) as source:
+        accumulator.begin(source.locations)
+        coming = stream(source, range(source.n_frame), bytes_in_flight=bytes_in_flight, workers=workers)
+        async with aclosing(coming):
+            async for index, frame in coming:
+                await asyncio.wrap_future(parallel.submit(accumulator.put, index, frame))
+        return await asyncio.wrap_future(parallel.submit(accumulator.result))
 
 
 @dataclass
