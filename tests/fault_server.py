@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -188,6 +189,7 @@ class FaultServer:
     upstream_url: str
     page_size: int | None = None
     dropped_headers: tuple[str, ...] = ()
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     n_open: int = 0
     url: str = ""
@@ -231,8 +233,8 @@ class FaultServer:
 
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, ssl=self.tls)
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._started.set()
         async with server:
             await self._stopped.wait()

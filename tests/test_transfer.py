@@ -7,10 +7,15 @@ import hashlib
 import random
 import ssl
 import zlib
-from pathlib import PurePosixPath, PureWindowsPath
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from fault_server import FaultServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,7 +122,43 @@ def test_tls_with_a_server_that_speaks_none_is_named(endpoint: Endpoint, key: st
     address = endpoint.url.replace("http://", "https://")
     with pytest.raises(TransferError, match=rf"TLS with {address} failed|cannot connect to {address}|does not speak"):
         _read(TransferOptions(endpoint_url=address, max_attempts=2, backoff_base_s=0.01), key, 0, 3)
-    assert ssl.create_default_context().verify_mode is ssl.CERT_REQUIRED
+
+
+def _self_signed(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate that no authority knows, for 127.0.0.1."""
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, secret.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    public = folder / "public.pem"
+    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = folder / "private.pem"
+    private.write_bytes(
+        secret.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    return public, context
+
+
+def test_an_unknown_certificate_is_refused_unless_its_authority_is_named(
+    endpoint: Endpoint, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public, context = _self_signed(tmp_path)
+    with FaultServer(endpoint.url, tls=context) as proxy:
+        with pytest.raises(TransferError, match=rf"TLS with {proxy.url} failed .*authority in AWS_CA_BUNDLE"):
+            _read(TransferOptions(endpoint_url=proxy.url), key, 0, 3)
+        assert not proxy.requests, "nothing may be sent to a server that was not verified"
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(public))
+        assert _read(TransferOptions(endpoint_url=proxy.url), key, 0, 3).data == CONTENT[:3]
 
 
 @pytest.mark.parametrize(
