@@ -362,6 +362,18 @@ def test_nothing_there_and_an_interrupted_replacement_are_told_apart(tmp_path: P
         LightCurves.read([])
     with pytest.raises(TypeError, match="give a slice"):
         LightCurves.read(tmp_path / "c.zarr", stars=[1, 2])
+    with pytest.raises(ValueError, match="runs backwards"):
+        LightCurves.read(tmp_path / "c.zarr", stars=slice(None, None, -1))
+
+
+def test_a_column_of_text_objects_in_a_foreign_store_is_refused(tmp_path: Path) -> None:
+    import zarr
+
+    path = make_curves().write(tmp_path / "c.zarr")
+    shutil.rmtree(path / "stars" / "name")
+    zarr.open_group(path / "stars", mode="r+").create_array("name", shape=(300,), dtype="string")
+    with pytest.raises(FrameError, match=r"'name' is damaged .dtype .* is not a number"):
+        LightCurves.read(path)
 
 
 def _remove(path: Path) -> None:
@@ -416,9 +428,8 @@ def test_one_flipped_bit_of_a_fits_file_is_noticed(tmp_path: Path) -> None:
             LightCurves.read(path)
 
 
-def test_a_flipped_bit_of_a_zarr_store_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
-    curves = make_curves(n_star=8)
-    path, rng, n_noticed, n_tried = curves.write(tmp_path / "c.zarr"), np.random.default_rng(2), 0, 0
+def test_one_flipped_bit_of_a_chunk_of_a_zarr_store_is_noticed(tmp_path: Path) -> None:
+    path, rng = make_curves(n_star=8).write(tmp_path / "c.zarr"), np.random.default_rng(2)
     chunks = [p for p in sorted(path.rglob("*")) if p.is_file() and "c" in p.relative_to(path).parts]
     assert len(chunks) == 7 + 9
     for chunk in chunks:
@@ -427,14 +438,9 @@ def test_a_flipped_bit_of_a_zarr_store_is_noticed_or_changes_nothing(tmp_path: P
             bad = bytearray(good)
             bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
             chunk.write_bytes(bad)
-            n_tried += 1
-            # Zstandard's frame header has a bit that decoders ignore: data that pass are whole.
-            try:
-                assert_same_bits(curves, LightCurves.read(path))
-            except FrameError:
-                n_noticed += 1
+            with pytest.raises(FrameError, match=r"c\.zarr: array .* is damaged"):
+                LightCurves.read(path)
         chunk.write_bytes(good)
-    assert n_noticed > 0.9 * n_tried
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def read(paths: str | Path | Sequence[str | Path], stars: slice | None = None) -
         raise TypeError(
             f"read: stars is a {type(stars).__name__}; give a slice of positions, or select() after reading"
         )
+    if stars is not None and (stars.step or 1) < 1:
+        raise ValueError(f"read: stars={stars} runs backwards; give a positive step, and order the stars with select()")
     parts = [_read_one(Path(path), stars) for path in several]
     return parts[0] if len(parts) == 1 else _side_by_side(parts, [str(path) for path in several])
 

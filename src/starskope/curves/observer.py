@@ -148,7 +148,7 @@ def solve_observer(
     With ``D`` the directions whose cards ``b`` are known and ``e`` Earth's place, the result is
     ``e + pinv(D) (86400 b - D e)``: it meets up to three cards exactly, more in the least-squares sense, and stays
     with Earth where the cards say nothing. Cards are rounded to 8 digits (10 us). One CCD leaves the place across its
-    line of sight unknown to about 1 s: right at its centre, wrong by up to 0.15 s at its corners, 8 degrees away.
+    line of sight unknown to about 1 s: right at its centre, wrong by up to 0.2 s at its corners, 8 degrees away.
     """
     times = np.atleast_1d(np.asarray(time, np.float64))
     pointing = np.atleast_2d(np.asarray(directions, np.float64))

@@ -82,7 +82,7 @@ def write_zarr(curves: LightCurves, path: Path) -> None:
 
 
 def _put(group: Any, name: str, values: NDArray[Any], axes: tuple[str, ...], attributes: dict[str, Any]) -> None:
-    from zarr.codecs import ZstdCodec
+    from zarr.codecs import BloscCodec, Crc32cCodec
 
     chunks = tuple(
         max(1, min(STARS_PER_CHUNK, n) if axis == "star" else n) for axis, n in zip(axes, values.shape, strict=True)
@@ -92,16 +92,21 @@ def _put(group: Any, name: str, values: NDArray[Any], axes: tuple[str, ...], att
         shape=values.shape,
         dtype=values.dtype,
         chunks=chunks,
-        # The checksum tells a flipped bit on reading; level 3 halves relative fluxes and costs little.
-        compressors=[ZstdCodec(level=3, checksum=True)],
+        # Sorting bytes by significance first makes fluxes a third smaller; Zstandard alone takes off a seventh, in
+        # twice the time. The sum outside tells a flipped bit on reading.
+        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
         fill_value=np.nan if values.dtype.kind == "f" else 0,
         dimension_names=axes,
         attributes=attributes,
         # Every chunk is written, also one of NaN alone: a chunk that is absent was lost.
         config={"write_empty_chunks": True},
     )
-    if values.size:
-        array[...] = values
+    # One chunk at a time: of several, zarr would go on writing some after another has failed, into a folder that is
+    # being removed.
+    along = axes.index("star") if "star" in axes else 0
+    for start in range(0, values.shape[along] if values.size else 0, chunks[along]):
+        chunk = (*[slice(None)] * along, slice(start, start + chunks[along]))
+        array[chunk] = values[chunk]
 
 
 def _is_store(path: Path) -> bool:
