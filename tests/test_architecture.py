@@ -21,8 +21,8 @@ ROOMS = ["layout", "transfer", "archive", "frames", "curves", "synth", "search",
 FOUNDATION = {"errors", "validation", "parallel", "_core"}
 # Single modules at the top of the package belong to a room too.
 TOP_MODULES = {
-    **dict.fromkeys(("job", "journal", "outcome", "products", "progress", "runconfig"), "job"),
-    **dict.fromkeys(("cli", "cli_commands", "__main__"), "cli"),
+    **dict.fromkeys(("demo", "job", "journal", "outcome", "plan", "products", "progress", "runconfig"), "job"),
+    **dict.fromkeys(("cli", "cli_commands", "installation", "__main__"), "cli"),
 }
 
 MAY_AWAIT = {"frames/stream.py", "frames/cutouts.py", "curves/extract.py", "job.py"}
