@@ -132,18 +132,22 @@ def curves(arguments: Namespace) -> int:
 
 def run(arguments: Namespace) -> int:
     """Run the main job."""
-    from starskope.job import run as run_job
+    from starskope.outcome import finished_run
 
     *sources, out = arguments.paths
     sources = _expand(sources)
     if arguments.dry_run:
         return _show_plan(arguments, sources, "run")
     config = _run_config(arguments, sources)
-    with Progress(sys.stderr) as progress:
-        result = run_job(config, out, restart=arguments.restart, progress=progress)
-    for outcome in result.ccds:
+    outcomes = None if arguments.restart else finished_run(config, Path(out))
+    if outcomes is None:
+        from starskope.job import run as run_job
+
+        with Progress(sys.stderr) as progress:
+            outcomes = run_job(config, out, restart=arguments.restart, progress=progress).ccds
+    for outcome in outcomes:
         tell_outcome(outcome, as_json=arguments.json)
-    return result.exit_code
+    return int(not all(outcome.ok for outcome in outcomes))
 
 
 def demo(arguments: Namespace) -> int:
@@ -200,8 +204,9 @@ def tell_outcome(outcome: Outcome, *, as_json: bool) -> None:
     elif outcome.error:
         say(f"{outcome.ccd.label}: failed: {outcome.error}")
     else:
-        seconds = sum((outcome.timings_s or {}).values())
-        took = "finished before" if outcome.already_done else format_duration(seconds)
+        if outcome.already_done:
+            say(f"{outcome.path} is finished: nothing to do (--restart would begin again)")
+        took = "done before" if outcome.already_done else format_duration(sum((outcome.timings_s or {}).values()))
         say(
             f"{outcome.path}: {outcome.n_used} of {outcome.n_frame} frames stacked, {outcome.n_star} light curves, "
             f"{len(outcome.left_out)} frames left out ({took}); look at {outcome.path / 'report.html'}"

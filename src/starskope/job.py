@@ -65,7 +65,7 @@ class RunResult:
     @property
     def exit_code(self) -> int:
         """0 when every frame of every CCD was worked on, 1 when something is missing."""
-        return int(any(ccd.error or ccd.left_out for ccd in self.ccds))
+        return int(not all(ccd.ok for ccd in self.ccds))
 
 
 def run(
@@ -126,14 +126,14 @@ async def run_async(
     named = await _beside(find_named, config) if config.frames else {}
     outcomes = []
     for ccd in named or config.asked_ccds():
-        folder = Path(out) / ccd.label if config.several else Path(out)
+        folder = config.folder(out, ccd)
         try:
             outcome = await _run_ccd(config, ccd, named.get(ccd), folder, restart=restart, progress=progress)
         except (StarskopeError, ValueError, OSError) as error:
             if not config.several:
                 raise
             outcome = Outcome(ccd, folder, error=str(error))
-            progress.note(f"{ccd.label}: {error}")
+            progress.note(f"{ccd.label} failed: {error}")
         outcomes.append(outcome)
     return RunResult(tuple(outcomes))
 
@@ -152,13 +152,13 @@ async def _run_ccd(
 ) -> Outcome:
     began = time.monotonic()
     reduction = ReduceSettings(sigma=config.sigma, max_iters=config.max_iters, center=config.center)
-    known = await _beside(identity, config, ccd, frames, reduction)
-    if not restart and (finished := finished_outcome(out, known)):
-        progress.note(f"{out} is finished: nothing to do (--restart would begin again)")
-        return finished
+    if not restart:
+        asked = await _beside(identity, config, ccd, frames)
+        if finished := await _beside(finished_outcome, out, asked):
+            return finished
     if frames is None:
         frames = await list_frames_async(config, ccd)
-        known = await _beside(identity, config, ccd, frames, reduction)
+    known = await _beside(identity, config, ccd, frames, reduction)
     existed = await _beside(out.exists)
     journal = await _beside(Journal, out)
     try:

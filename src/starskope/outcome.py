@@ -15,7 +15,7 @@ from typing import Any
 
 from starskope.journal import Journal
 from starskope.progress import format_bytes
-from starskope.runconfig import CcdId, FrameList, describe_difference
+from starskope.runconfig import CcdId, FrameList, RunConfig, describe_difference, find_named, identity
 
 __all__ = [
     "PRODUCTS",
@@ -25,6 +25,7 @@ __all__ = [
     "claim",
     "disk_bytes",
     "finished_outcome",
+    "finished_run",
     "memory_bytes",
     "release_empty",
 ]
@@ -84,6 +85,11 @@ class Outcome:
     timings_s: Mapping[str, float] | None = None
     error: str = ""
 
+    @property
+    def ok(self) -> bool:
+        """Whether every frame was worked on."""
+        return not (self.error or self.left_out)
+
 
 def finished_outcome(out: Path, known: Mapping[str, Any]) -> Outcome | None:
     """Return what ``run.json`` tells when `out` holds the finished products of this very job, else None.
@@ -107,6 +113,26 @@ def finished_outcome(out: Path, known: Mapping[str, Any]) -> Outcome | None:
         return None
     left_out = tuple(LeftOut(**frame) for frame in run["left_out"])
     return Outcome(CcdId(**run["ccd"]), out, **run["counts"], left_out=left_out, already_done=True)
+
+
+def finished_run(config: RunConfig, out: Path) -> tuple[Outcome, ...] | None:
+    """Return the outcomes when every CCD of the run stands finished in `out`, else None.
+
+    Neither the network nor a numerical library is needed for that.
+
+    Raises
+    ------
+    ValueError
+        As `finished_outcome`, and as `find_named` when the files cannot be listed.
+    """
+    named = find_named(config) if config.frames else {}
+    outcomes = []
+    for ccd in named or config.asked_ccds():
+        outcome = finished_outcome(config.folder(out, ccd), identity(config, ccd, named.get(ccd)))
+        if outcome is None:
+            return None
+        outcomes.append(outcome)
+    return tuple(outcomes)
 
 
 def _refuse_other(out: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,7 +262,8 @@ def publish_products(
     write_atomic(out / "run.json", json.dumps(run, indent=1).encode())
     if run["complete"]:
         journal.remove()
-    return Outcome(frames.ccd, out, **counts, left_out=tuple(left_out), timings_s=timings)
+    done = Outcome(frames.ccd, out, left_out=tuple(left_out), timings_s=timings)
+    return replace(done, **counts)
 
 
 def _n_used(journal: Journal, number: int) -> int:

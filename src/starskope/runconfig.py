@@ -139,6 +139,10 @@ class RunConfig:
         """Whether each CCD goes to a folder of its own."""
         return "all" in (self.camera, self.ccd)
 
+    def folder(self, out: str | os.PathLike[str], ccd: CcdId) -> Path:
+        """Return where the products of one CCD go."""
+        return Path(out) / ccd.label if self.several else Path(out)
+
     def asked_ccds(self) -> list[CcdId]:
         """Every CCD that the archive is to be searched for, in order."""
         cameras = range(1, 5) if self.camera == "all" else [int(self.camera or 0)]
@@ -155,7 +159,8 @@ class RunConfig:
 
     def settings(self) -> dict[str, Any]:
         """Return the part of the identity that needs neither the network nor the frames; JSON values by name."""
-        chosen = {"tmag_max": float(self.tmag_max), "block_frames": int(self.block_frames)}
+        chosen: dict[str, Any] = {"tmag_max": float(self.tmag_max), "block_frames": int(self.block_frames)}
+        chosen |= {"sigma": self.sigma, "max_iters": int(self.max_iters), "center": self.center}
         catalog = "TIC" if self.catalog is None else f"sha256 {_digest_file(Path(self.catalog))}"
         return {"starskope version": program_version(), "catalog": catalog, **chosen}
 
@@ -330,8 +335,8 @@ def _labels(ccds: Iterable[CcdId]) -> str:
     return ", ".join(ccd.label for ccd in sorted(ccds))
 
 
-def identity(config: RunConfig, ccd: CcdId, frames: FrameList | None, reduction: Any) -> dict[str, Any]:
-    """Everything that changes the results of a job, as JSON values by a name that a person understands.
+def identity(config: RunConfig, ccd: CcdId, frames: FrameList | None, reduction: Any = None) -> dict[str, Any]:
+    """Return everything that changes the results of a job, as JSON values by a name that a person understands.
 
     Parameters
     ----------
@@ -341,11 +346,12 @@ def identity(config: RunConfig, ccd: CcdId, frames: FrameList | None, reduction:
         Which CCD.
     frames : FrameList or None
         What was found; None before the archive was searched, and then not part of the result.
-    reduction : dataclass
-        Settings of `starskope.frames.reduce.reduce_block`.
+    reduction : dataclass, optional
+        Settings of `starskope.frames.reduce.reduce_block`: those that are no part of `config` follow from the version.
     """
-    settings = {f.name: getattr(reduction, f.name) for f in fields(reduction)}
-    known: dict[str, Any] = {"CCD": ccd.label, **config.settings(), **settings}
+    known: dict[str, Any] = {"CCD": ccd.label, **config.settings()}
+    if reduction is not None:
+        known |= {item.name: getattr(reduction, item.name) for item in fields(reduction)}
     if frames is None:
         return known
     return {**known, "number of frames": len(frames), "frames": f"sha256 {frames.digest()}"}
