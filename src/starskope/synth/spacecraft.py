@@ -85,7 +85,7 @@ def make_timeline(config: SectorConfig) -> Timeline:
     n_gap = round(gap_days / config.cadence_days) if eventful or config.gap_days is not None else 0
     n_missing = config.n_missing if eventful else 0
     n_present = n_frame + n_missing
-    first_half = n_present // 2
+    first_half = max(n_present // 2, 1)
     cadence = np.arange(n_present)
     cadence[first_half:] += n_gap
     if n_missing:
@@ -106,7 +106,7 @@ def make_timeline(config: SectorConfig) -> Timeline:
             if abs(days[nearest] - moment) < config.cadence_days:
                 quality[nearest] = DUMP_QUALITY
         length = max(round(min(0.25 / config.cadence_days, 0.05 * n_frame)), 2)
-        episode[(first := int(0.72 * n_frame)) : first + length] = True
+        episode[np.flatnonzero((np.arange(n_frame) >= int(0.72 * n_frame)) & (quality == 0))[:length]] = True
     return Timeline(
         cadence=cadence,
         ffi_index=_FIRST_FFI_INDEX + cadence,

@@ -158,8 +158,8 @@ def check_light_curves(
     -------
     Table
         One row per bin: `tmag_low`, `tmag_high`, `n_star`, and medians over stars of `measured` and `expected` scatter
-        per cadence (ppm) and of their `ratio`; NaN for an empty bin. Measured is 1.4826 MAD after dividing each star by its
-        running median over 1 d.
+        per cadence (ppm) and of their `ratio`; NaN for an empty bin. Measured is 1.4826 MAD after dividing each star by
+        its running median over 1 d.
 
     Raises
     ------
