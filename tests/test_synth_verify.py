@@ -190,6 +190,21 @@ def test_transits_are_recovered_and_lost_ones_told(sector: SyntheticSector, curv
     assert np.all(np.abs(check_transits(silent, sector)["recovered"][table["error"] < 0.3]) < 0.5)
 
 
+def test_stars_without_any_value_are_left_out_in_silence(sector: SyntheticSector, curves: SimpleNamespace) -> None:
+    holed = SimpleNamespace(**vars(curves))
+    holed.flux = curves.flux.copy()
+    table = check_light_curves(curves, sector)
+    lost = np.flatnonzero((np.asarray(sector.stars["tmag"]) >= 12) & (np.asarray(sector.stars["tmag"]) < 13))
+    holed.flux[:, lost] = np.nan
+    found = check_light_curves(holed, sector)
+    assert found["n_star"][-1] == 0 < table["n_star"][-1]
+    assert np.isnan(found["ratio"][-1])
+    np.testing.assert_array_equal(found["ratio"][:-1], table["ratio"][:-1])
+    holed.flux[:] = np.nan
+    assert check_light_curves(holed, sector)["n_star"].sum() == 0
+    assert np.isnan(check_transits(holed, sector)["recovered"]).all()
+
+
 def test_running_median_bridges_gaps() -> None:
     time = np.concatenate([np.arange(0, 3, 0.05), np.arange(5, 8, 0.05)])
     flux = np.where(time < 4, 10.0, 30.0)[:, None] * np.ones(2)

@@ -136,9 +136,9 @@ def _places(
 def _cast(config: SectorConfig, stars: Table, times: NDArray[np.float64], rng: np.random.Generator) -> None:
     """Give out the parts; planets go to lone stars that are neither saturated nor too faint to show them."""
     tmag = np.asarray(stars["tmag"])
-    lonely = _separation(config, stars)
     # Brighter quiet stars are few and needed to judge the noise.
-    order = np.argsort(-lonely + 1e3 * ((tmag < 9.0) | (tmag > 11.8)), kind="stable")
+    candidate = (tmag > 9.0) & (tmag < 11.8)
+    order = np.argsort(-_separation(config, stars, candidate), kind="stable")
     hosts = order[: config.n_planet]
     rest = np.setdiff1d(np.arange(config.n_star), hosts)
     suitable = rest[(tmag[rest] > 9.0) & (tmag[rest] < 12.8)]
@@ -158,11 +158,11 @@ def _cast(config: SectorConfig, stars: Table, times: NDArray[np.float64], rng: n
         start += count
 
 
-def _separation(config: SectorConfig, stars: Table) -> NDArray[np.float64]:
-    """Distance to the edge or the nearest star that gives at least a twentieth of one's own light."""
+def _separation(config: SectorConfig, stars: Table, candidate: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance to the edge or the nearest star with a twentieth of one's own light or more; 0 for no candidate."""
     row, column, flux = (np.asarray(stars[name]) for name in ("row", "column", "flux"))
-    lonely = np.empty(len(stars))
-    for star in range(len(stars)):
+    lonely = np.zeros(len(stars))
+    for star in np.flatnonzero(candidate):
         near = np.hypot(row - row[star], column - column[star])
         near[(flux < 0.05 * flux[star])] = np.inf
         near[star] = np.inf

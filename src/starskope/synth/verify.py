@@ -36,7 +36,17 @@ class _Curves(Protocol):
 
 
 def robust_std(values: NDArray[np.float64], axis: int | None = None) -> Any:
-    """Return 1.4826 times the median absolute deviation; NaN are left out."""
+    """Return 1.4826 times the median absolute deviation; NaN are left out, and NaN is what nothing but NaN gives."""
+    if axis is not None and np.ndim(values) > 1:
+        empty = ~np.isfinite(values).any(axis=axis)
+        # Zeros in place of a series without values spare nanmedian's warning.
+        spread = _spread(np.where(np.expand_dims(empty, axis), 0.0, values), axis)
+        return np.where(empty, np.nan, spread)
+    return _spread(values, axis) if np.isfinite(values).any() else np.nan
+
+
+def _spread(values: NDArray[np.float64], axis: int | None) -> Any:
+    """Return the same where every series has values."""
     centre = np.nanmedian(values, axis=axis, keepdims=True)
     return _MAD_TO_SIGMA * np.nanmedian(np.abs(values - centre), axis=axis)
 
@@ -130,7 +140,8 @@ def flattened(time: NDArray[np.float64], flux: ArrayLike, window_days: float = 1
         part = flux[first[k] : last[k]]
         seen = some & np.isfinite(part).any(axis=0)
         level[k, seen] = np.nanmedian(part[:, seen], axis=0)
-    return np.asarray(flux / level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(flux / level)
 
 
 def check_light_curves(
