@@ -38,8 +38,7 @@ std::vector<const Kernels*> runnable() {
     std::vector<const Kernels*> found;
     for (const Kernels* kernels : {
 #define STARSKOPE_ADDRESS(variant) &variant::kernels,
-             STARSKOPE_FOR_EACH_VARIANT(STARSKOPE_ADDRESS)
-         }) {
+             STARSKOPE_FOR_EACH_VARIANT(STARSKOPE_ADDRESS)}) {
         if (cpu_runs(kernels->name)) {
             found.push_back(kernels);
         }

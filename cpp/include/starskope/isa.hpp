@@ -6,8 +6,8 @@
 
 namespace starskope {
 
-// Name of the instruction set in use. The first call chooses the best that this CPU has, or the one that the environment
-// variable STARSKOPE_ISA names; throws std::invalid_argument if that one is unknown or this CPU lacks it.
+// Name of the instruction set in use. The first call chooses the best that this CPU has, or the one that the
+// environment variable STARSKOPE_ISA names; throws std::invalid_argument if that one is unknown or this CPU lacks it.
 std::string isa();
 
 // Instruction sets built in that this CPU can run, poorest first.

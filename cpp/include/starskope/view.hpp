@@ -1,7 +1,7 @@
 // Views of other people's memory: how every capability takes arrays.
 //
-// A view owns nothing. Rows are contiguous; consecutive rows lie `stride` elements apart, so that a range of series of a
-// time-major block is a view like the whole block is.
+// A view owns nothing. Rows are contiguous; consecutive rows lie `stride` elements apart, so that a range of series of
+// a time-major block is a view like the whole block is.
 #pragma once
 
 #include <cstddef>

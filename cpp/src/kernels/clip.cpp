@@ -1,10 +1,11 @@
 // Statistics of the survivors of every series, clipped or not.
 //
-// Clipping: tiles of series are copied into scratch, every lane is sorted along time once (missing values become infinite
-// and end up last), and from then on the survivors of a series are a range [low, high) of its column: the median is one or
-// two elements, an iteration moves the two ends inward, and the sums are corrected for the few values that left.
-// Sums are float64 about a value of the series itself. Where so much left that a corrected sum has lost digits it is taken
-// anew. Without clipping and without a median nothing needs sorting: one pass over the rows in place.
+// Clipping: tiles of series are copied into scratch, every lane is sorted along time once (missing values become
+// infinite and end up last), and from then on the survivors of a series are a range [low, high) of its column: the
+// median is one or two elements, an iteration moves the two ends inward, and the sums are corrected for the few values
+// that left. Sums are float64 about a value of the series itself. Where so much left that a corrected sum has lost
+// digits it is taken anew. Without clipping and without a median nothing needs sorting: one pass over the rows in
+// place.
 #include "sort.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
@@ -90,7 +91,8 @@ STARSKOPE_INLINE Doubles variances(const float* column, const Range& range, Mome
     return left / n;
 }
 
-// While a column is summed, the memory that the next tile will be copied from is called into cache: line `v` of each row.
+// While a column is summed, the memory that the next tile will be copied from is called into cache: line `v` of each
+// row.
 struct Ahead {
     const float* line; // null: nothing to call
     size_t row_stride;

@@ -1,4 +1,5 @@
-// Vectors of the instruction set at hand, for kernels that put neighbouring series into lanes. All internal: see variant.hpp.
+// Vectors of the instruction set at hand, for kernels that put neighbouring series into lanes. All internal: see
+// variant.hpp.
 #pragma once
 
 #include "variant.hpp"
@@ -46,6 +47,18 @@ STARSKOPE_INLINE void store(float* p, Floats v) {
     __builtin_memcpy(p, &v, sizeof v);
 }
 
+// `half` float64 values in memory.
+STARSKOPE_INLINE Doubles load_wide(const double* p) {
+    Doubles v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+STARSKOPE_INLINE void store_wide(double* p, Doubles v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
+
+// `half` float32 values in memory, as float64.
 STARSKOPE_INLINE Doubles load_doubles(const float* p) {
     return __builtin_convertvector(load<HalfFloats>(p), Doubles);
 }
@@ -99,11 +112,29 @@ STARSKOPE_INLINE bool any(Longs mask) {
 }
 
 STARSKOPE_INLINE Doubles square_root(Doubles x) {
-    Doubles root;
+#if defined(__AVX512F__)
+    return _mm512_sqrt_pd(x);
+#elif defined(__AVX2__)
+    return _mm256_sqrt_pd(x);
+#elif defined(__x86_64__)
+    return _mm_sqrt_pd(x);
+#else
     for (int i = 0; i < half; ++i) {
-        root[i] = __builtin_sqrt(x[i]);
+        x[i] = __builtin_sqrt(x[i]);
     }
-    return root;
+    return x;
+#endif
+}
+
+// Lanes 1, 2, ... of a, then lane 0 of b.
+STARSKOPE_INLINE Doubles shifted(Doubles a, Doubles b) {
+#if defined(__AVX512F__)
+    return __builtin_shufflevector(a, b, 1, 2, 3, 4, 5, 6, 7, 8);
+#elif defined(__AVX2__)
+    return __builtin_shufflevector(a, b, 1, 2, 3, 4);
+#else
+    return __builtin_shufflevector(a, b, 1, 2);
+#endif
 }
 
 } // namespace

@@ -1,9 +1,9 @@
 // Sorting along time, every lane for itself: a network of lesser/greater over rows of `lanes` series.
 //
 // Runs of 2^max_stages rows are sorted in registers, then merged pairwise by bitonic merges whose stages are taken
-// max_stages at a time, so that a pass over memory serves up to four of them. Every comparison puts the lesser value into
-// the earlier row; so rows that would lie past the end may be imagined as infinite and left out, and any number of rows
-// that is a multiple of run_rows can be sorted.
+// max_stages at a time, so that a pass over memory serves up to four of them. Every comparison puts the lesser value
+// into the earlier row; so rows that would lie past the end may be imagined as infinite and left out, and any number of
+// rows that is a multiple of run_rows can be sorted.
 #pragma once
 
 #include "simd.hpp"
@@ -32,12 +32,12 @@ STARSKOPE_INLINE void sort_registers(Floats (&r)[8]) {
 
 STARSKOPE_INLINE void sort_registers(Floats (&r)[16]) {
     constexpr unsigned char network[60][2] = {
-        {0, 13}, {1, 12}, {2, 15}, {3, 14}, {4, 8},   {5, 6},   {7, 11}, {9, 10}, {0, 5},   {1, 7},
-        {2, 9},  {3, 4},  {6, 13}, {8, 14}, {10, 15}, {11, 12}, {0, 1},  {2, 3},  {4, 5},   {6, 8},
-        {7, 9},  {10, 11}, {12, 13}, {14, 15}, {0, 2},  {1, 3},   {4, 10}, {5, 11}, {6, 7},   {8, 9},
-        {12, 14}, {13, 15}, {1, 2},  {3, 12}, {4, 6},   {5, 7},   {8, 10}, {9, 11}, {13, 14}, {1, 4},
-        {2, 6},  {5, 8},  {7, 10}, {9, 13}, {11, 14}, {2, 4},   {3, 6},  {9, 12}, {11, 13}, {3, 5},
-        {6, 8},  {7, 9},  {10, 12}, {3, 4},  {5, 6},   {7, 8},   {9, 10}, {11, 12}, {6, 7},   {8, 9}};
+        {0, 13},  {1, 12},  {2, 15},  {3, 14},  {4, 8},   {5, 6},   {7, 11}, {9, 10},  {0, 5},   {1, 7},
+        {2, 9},   {3, 4},   {6, 13},  {8, 14},  {10, 15}, {11, 12}, {0, 1},  {2, 3},   {4, 5},   {6, 8},
+        {7, 9},   {10, 11}, {12, 13}, {14, 15}, {0, 2},   {1, 3},   {4, 10}, {5, 11},  {6, 7},   {8, 9},
+        {12, 14}, {13, 15}, {1, 2},   {3, 12},  {4, 6},   {5, 7},   {8, 10}, {9, 11},  {13, 14}, {1, 4},
+        {2, 6},   {5, 8},   {7, 10},  {9, 13},  {11, 14}, {2, 4},   {3, 6},  {9, 12},  {11, 13}, {3, 5},
+        {6, 8},   {7, 9},   {10, 12}, {3, 4},   {5, 6},   {7, 8},   {9, 10}, {11, 12}, {6, 7},   {8, 9}};
 #pragma GCC unroll 60
     for (int i = 0; i < 60; ++i) {
         order(r[network[i][0]], r[network[i][1]]);
@@ -57,8 +57,8 @@ STARSKOPE_INLINE void clean_registers(Floats* r) {
     }
 }
 
-// The first `stages` stages of merging the sorted rows [0, m) with the sorted rows [m, n_row), n_row <= 2 m: row i meets
-// row 2 m - 1 - i, after which both halves are bitonic, and the distances m/2, m/4, ... follow.
+// The first `stages` stages of merging the sorted rows [0, m) with the sorted rows [m, n_row), n_row <= 2 m: row i
+// meets row 2 m - 1 - i, after which both halves are bitonic, and the distances m/2, m/4, ... follow.
 template <int stages>
 STARSKOPE_INLINE void merge_first(float* x, size_t m, size_t n_row) {
     constexpr int n = 1 << (stages - 1);

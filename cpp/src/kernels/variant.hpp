@@ -1,7 +1,7 @@
 // What every kernel source sees. Each source is compiled once per instruction set, with STARSKOPE_VARIANT naming the
-// namespace (v2, v3, v4, baseline). Everything but the functions below is static or in an anonymous namespace: an inline
-// function or template with external linkage would be a weak symbol, of which the linker keeps the copy of just one
-// variant for all of them. cpp/tests/check_symbols.cmake reads the objects and holds this.
+// namespace (v2, v3, v4, baseline). Everything but the functions below is static or in an anonymous namespace: an
+// inline function or template with external linkage would be a weak symbol, of which the linker keeps the copy of just
+// one variant for all of them. cpp/tests/check_symbols.cmake reads the objects and holds this.
 #pragma once
 
 #include "kernels.hpp"
