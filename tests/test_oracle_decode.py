@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from starskope import _core
+from starskope.frames.decode import decode_frame, read_frame
 
 
 def plane_bytes(n: int, seed: int = 0) -> bytes:
@@ -96,3 +98,18 @@ def test_a_read_only_output_is_refused() -> None:
     with pytest.raises((ValueError, TypeError), match="out"):
         _core.decode_plane(plane_bytes(12), 0, out)
     assert (out == 0).all()
+
+
+@pytest.mark.parametrize("name", ["tess2018206192942-s0001-1-4-0120-s_ffic.fits", "kplr-ffi_ch01_test_v1.fits"])
+def test_real_frames_have_the_bits_that_astropy_reads(data_dir: Path, name: str) -> None:
+    path = data_dir / "ffi" / name
+    with fits.open(path, memmap=False) as hdus:
+        image = next(hdu for hdu in hdus if hdu.data is not None)
+        raw, header = image.data, image.header
+        assert raw.dtype == np.dtype(">f4")
+        for frame in (read_frame(path), decode_frame(path.read_bytes())):
+            assert frame.image.dtype == np.float32
+            assert frame.image.flags.c_contiguous
+            assert bits(frame.image) == raw.astype(np.float32).tobytes()
+            for keyword in ("CRVAL1", "CD1_1", "A_ORDER", "EXPOSURE", "TELESCOP", "CAMERA", "CHANNEL"):
+                assert frame.header.get(keyword) == header.get(keyword), keyword
