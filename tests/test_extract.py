@@ -293,13 +293,16 @@ def test_a_missing_object_among_many_is_left_out_and_a_dead_server_stops_the_wor
         endpoint.put(key, path.read_bytes())
     options = TransferOptions(endpoint_url=endpoint.url, max_attempts=1)
     uris = [f"s3://stpubdata/{key}" for key in [*keys, "tess/nothing.fits"]]
-    curves = light_curves(uris, catalog, options=options)
-    assert curves.n_time == 3
-    assert [entry["frame"] for entry in curves.meta["left_out"]] == ["nothing.fits"]
+    for block_frames in (32, 3, 1):
+        curves = light_curves(uris, catalog, options=options, block_frames=block_frames)
+        assert curves.n_time == 3
+        assert [entry["frame"] for entry in curves.meta["left_out"]] == ["nothing.fits"]
     nowhere = TransferOptions(endpoint_url="http://127.0.0.1:9", max_attempts=1)
-    with pytest.raises(TransferError, match="not one of 2 frames in a row could be fetched") as caught:
+    with pytest.raises(TransferError, match="not one of 4 frames in a row could be fetched") as caught:
         light_curves(uris, catalog, options=nowhere, block_frames=2)
-    assert set(caught.value.causes) == set(uris[:2])
+    assert set(caught.value.causes) == set(uris)
+    with pytest.raises(TransferError, match="not one of 8 frames in a row could be fetched"):
+        light_curves([f"s3://stpubdata/tess/{i}.fits" for i in range(20)], catalog, options=options)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ from starskope.validation import integer_at_least
 
 __all__ = ["light_curves", "light_curves_async"]
 
+# So many frames lost one after the other are a dead server, not missing objects.
+_LOST_IN_A_ROW = 8
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -94,7 +97,7 @@ def light_curves(
     FrameError
         Not one frame could be used; the message names the first and why.
     TransferError
-        Not one frame could be fetched.
+        Eight frames in a row could not be fetched, or none at all.
 
     Notes
     -----
@@ -181,6 +184,7 @@ class _Run:
         self.shape: tuple[int, int] | None = None
         self.reference: Reference | None = None
         self.left_out: list[tuple[int, str]] = []
+        self.lost: dict[str, str] = {}
 
     async def products(self, block_frames: int) -> AsyncIterator[BlockProduct]:
         """Yield the reduced blocks in order; one is reduced while the next arrives."""
@@ -207,21 +211,21 @@ class _Run:
                 await asyncio.gather(reducing, return_exceptions=True)
 
     def _usable(self, block: Sequence[tuple[int, Frame | Exception]]) -> list[Frame]:
-        """Keep the frames of a block; errors, and frames of another shape than most of the first block, are noted."""
+        """Keep the frames of a block and note the errors; most frames of the first block tell the shape of all."""
         arrived = [item for _, item in block if isinstance(item, Frame)]
         if self.shape is None and arrived:
             self.shape = Counter(frame.image.shape for frame in arrived).most_common(1)[0][0]
-        lost = {self.source.locations[i]: str(item) for i, item in block if isinstance(item, TransferError)}
-        if len(lost) == len(block):
-            first = next(iter(lost.values()))
-            raise TransferError(f"not one of {len(lost)} frames in a row could be fetched: {first}", lost)
         good = []
         for index, item in block:
+            if isinstance(item, TransferError):
+                self.lost[self.source.locations[index]] = str(item)
+            else:
+                self.lost.clear()
+            if len(self.lost) == min(_LOST_IN_A_ROW, self.source.n_frame):
+                first = next(iter(self.lost.values()))
+                raise TransferError(f"not one of {len(self.lost)} frames in a row could be fetched: {first}", self.lost)
             if isinstance(item, Exception):
                 self.left_out.append((index, str(item)))
-            elif item.image.shape != self.shape:
-                here, others = ("x".join(map(str, shape or ())) for shape in (item.image.shape, self.shape))
-                self.left_out.append((index, f"{item.name} is {here} pixels, the others are {others}"))
             else:
                 good.append(item)
         return good
