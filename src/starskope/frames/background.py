@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
+
+from starskope.frames.clip import clip_series
 
 __all__ = ["Background", "box_levels", "estimate_background", "fit_background"]
 
@@ -19,9 +21,6 @@ Image = NDArray[np.float32]
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-_N_SAMPLE = 128
-_N_BINS = 256
-_HALF_RANGE = 5.0  # the histogram spans +- 5 first-guess sigma: a bin is 0.039 sigma wide
 _MIN_PIXELS = 0.1  # of a box must be finite, else its neighbours tell its level
 
 
@@ -51,7 +50,7 @@ class Background:
             out.fill(np.nan)
         if inner.size and np.isfinite(self.levels).all():
             grid, rows, columns = self._splines(inner.shape)
-            _evaluate(grid, rows.start, rows.weights, columns.start, columns.weights, inner)
+            _evaluate(grid, rows, columns, inner)
         return out
 
     def at(self, row: ArrayLike, column: ArrayLike) -> Array:
@@ -144,102 +143,30 @@ def box_levels(sky: Image, row_edges: Index, column_edges: Index) -> Array:
     -------
     levels : ndarray, shape (len(row_edges) - 1, len(column_edges) - 1), float64
     """
-    levels = np.empty((len(row_edges) - 1, len(column_edges) - 1))
-    _box_levels(sky, row_edges, column_edges, levels)
-    return levels
+    heights, widths = np.diff(row_edges), np.diff(column_edges)
+    height, width = int(heights.max()), int(widths.max())
+    n, m = heights.size, widths.size
+    if heights.min() < height or widths.min() < width:
+        # Boxes of unequal size: the smaller ones get a margin of missing pixels.
+        even = np.full((n * height, m * width), np.nan, dtype=np.float32)
+        even[np.ix_(_places(row_edges, height), _places(column_edges, width))] = sky
+    else:
+        even = sky
+    # Boxes are series, their pixels the samples: one call of the core clips them all.
+    samples = np.ascontiguousarray(even.reshape(n, height, m, width).transpose(1, 3, 0, 2))
+    clipped = clip_series(samples.reshape(height * width, n * m), sigma=3.0, max_iters=None, median=True)
+    levels = np.asarray(clipped.median, dtype=np.float64)
+    levels[clipped.count < _MIN_PIXELS * height * width] = np.nan
+    return levels.reshape(n, m)
 
 
 def _edges(n: int, box: int) -> Index:
     return np.rint(np.linspace(0, n, max(round(n / box), 1) + 1)).astype(np.intp)
 
 
-@njit(nogil=True, cache=True)
-def _box_levels(sky, row_edges, column_edges, levels):  # type: ignore[no-untyped-def]
-    """Write the clipped level of each box from one pass over its pixels.
-
-    A sorted sample of about 128 pixels places a histogram; clipping then works on its counts, with the median
-    interpolated inside its bin.
-    """
-    sample = np.empty(4 * _N_SAMPLE, np.float32)
-    counts = np.empty((4, _N_BINS + 2), np.int32)
-    widest = 0
-    for j in range(levels.shape[1]):
-        widest = max(widest, column_edges[j + 1] - column_edges[j])
-    bins = np.empty(widest, np.int32)
-    for i in range(levels.shape[0]):
-        for j in range(levels.shape[1]):
-            top, bottom, left, right = row_edges[i], row_edges[i + 1], column_edges[j], column_edges[j + 1]
-            width = right - left
-            size = (bottom - top) * width
-            stride = max(size // _N_SAMPLE, 1)
-            if stride > 1 and stride % 2 == 0:
-                stride += 1  # an even stride would take whole columns of the box
-            n = 0
-            for k in range(0, size, stride):
-                value = sky[top + k // width, left + k % width]
-                if np.isfinite(value):
-                    sample[n] = value
-                    n += 1
-            levels[i, j] = np.nan
-            if n < max(_MIN_PIXELS * size / stride, 4):
-                continue
-            ordered = sample[:n]
-            for k in range(1, n):  # insertion sort: short, and without the allocations of np.sort
-                value = ordered[k]
-                m = k
-                while m > 0 and ordered[m - 1] > value:
-                    ordered[m] = ordered[m - 1]
-                    m -= 1
-                ordered[m] = value
-            middle = np.float64(ordered[n // 2])
-            # The lower half of the pixels tells the noise: stars stretch only the upper half.
-            sigma = max((middle - ordered[n // 4]) / 0.6745, (middle - ordered[n // 20]) / 1.645)
-            sigma = max(sigma, 1e-6 * abs(middle), 1e-30)
-            low = np.float32(middle - _HALF_RANGE * sigma)
-            per_bin = np.float32(_N_BINS / (2.0 * _HALF_RANGE * sigma))
-            counts[:] = 0
-            highest = np.float32(_N_BINS + 1)
-            for r in range(top, bottom):
-                row = sky[r, left:right]
-                for c in range(width):
-                    # Bins 0 and _N_BINS + 1 take what lies outside; NaN fails the comparison and goes to 0.
-                    place = (row[c] - low) * per_bin + np.float32(1.0)
-                    place = place if place >= np.float32(0.0) else np.float32(0.0)
-                    bins[c] = np.int32(place if place < highest else highest)
-                for c in range(width):
-                    # Four tables in turn: neighbours fall into the same few bins, and each count waits for the last.
-                    counts[c & 3, np.uint32(bins[c])] += np.int32(1)
-            levels[i, j] = low + _clipped_level(counts.sum(axis=0)[1:-1]) / per_bin
-
-
-@njit(nogil=True, cache=True)
-def _clipped_level(counts):  # type: ignore[no-untyped-def]
-    """Level, in bins, of a histogram clipped at 3 sigma around its median."""
-    first, last = 0, len(counts)
-    median, mean, sigma = 0.5 * len(counts), 0.5 * len(counts), 0.0
-    for _ in range(30):
-        total, moment, square = 0, 0, 0
-        for k in range(first, last):
-            total += counts[k]
-            moment += counts[k] * (2 * k + 1)
-            square += counts[k] * (2 * k + 1) ** 2
-        if total == 0:
-            break
-        mean = 0.5 * moment / total
-        sigma = np.sqrt(max(0.25 * square / total - mean * mean, 1.0 / 12.0))
-        below, k = 0, first
-        while 2 * (below + counts[k]) < total:
-            below += counts[k]
-            k += 1
-        median = k + (0.5 * total - below) / counts[k]
-        new_first, new_last = (
-            max(first, int(np.floor(median - 3.0 * sigma))),
-            min(last, int(np.ceil(median + 3.0 * sigma))),
-        )
-        if (new_first == first and new_last == last) or new_last <= new_first:
-            break
-        first, last = new_first, new_last
-    return median
+def _places(edges: Index, side: int) -> Index:
+    """Where each pixel of an axis goes when every box is given `side` pixels."""
+    return np.concatenate([k * side + np.arange(edges[k + 1] - edges[k]) for k in range(len(edges) - 1)])
 
 
 def _repaired(levels: Array) -> Array:
@@ -322,38 +249,17 @@ def _product(a: Array, b: Array) -> Array:
     return np.asarray(np.einsum("ij,jk->ik", a, b), dtype=np.float64)
 
 
-@njit(nogil=True, cache=True)
-def _evaluate(grid, row_start, row_weights, column_start, column_weights, out):  # type: ignore[no-untyped-def]
+def _evaluate(grid: Array, rows: _Spline, columns: _Spline, out: Image) -> None:
     """Write the tensor-product spline to out (n_row, n_col)."""
-    line = np.empty(grid.shape[1], np.float32)
-    n_col = out.shape[1]
-    n_tap = column_weights.shape[0]
-    for r in range(out.shape[0]):
-        for j in range(grid.shape[1]):
-            total = 0.0
-            for k in range(row_weights.shape[0]):
-                total += row_weights[k, r] * grid[row_start[r] + k, j]
-            line[j] = total
-        first = 0
-        while first < n_col:
-            # Pixels between two box centres share their coefficients: the inner loop is one fused row operation.
-            start = column_start[first]
-            last = first
-            while last < n_col and column_start[last] == start:
-                last += 1
-            if n_tap == 4:
-                a, b, c, d = line[start], line[start + 1], line[start + 2], line[start + 3]
-                for x in range(first, last):
-                    out[r, x] = (
-                        a * column_weights[0, x]
-                        + b * column_weights[1, x]
-                        + c * column_weights[2, x]
-                        + d * column_weights[3, x]
-                    )
-            else:
-                for x in range(first, last):
-                    total32 = np.float32(0.0)
-                    for k in range(n_tap):
-                        total32 += line[start + k] * column_weights[k, x]
-                    out[r, x] = total32
-            first = last
+    lines = np.zeros((grid.shape[0], out.shape[1]), dtype=np.float32)
+    for k, weights in enumerate(columns.weights):
+        lines += weights * grid[:, columns.start + k].astype(np.float32)
+    # Rows between two box centres share their lines: few long passes over a part that stays in cache.
+    bounds = np.flatnonzero(np.diff(rows.start)) + 1
+    for first, last in pairwise([0, *bounds.tolist(), out.shape[0]]):
+        part, start = out[first:last], rows.start[first]
+        np.multiply.outer(rows.weights[0, first:last], lines[start], out=part)
+        term = np.empty_like(part)
+        for k in range(1, len(rows.weights)):
+            np.multiply.outer(rows.weights[k, first:last], lines[start + k], out=term)
+            part += term

@@ -35,18 +35,26 @@ class ReduceSettings:
         DQUALITY bits that keep a frame out of the stack (its photometry is kept, with its flags).
     min_finite : float
         Least fraction of science pixels that must hold a number.
+    max_offset_px : float
+        A frame that points further than this from the median of its block, anywhere on the CCD, stays out of the stack:
+        there the clip would cut the wings of its stars on one side only. Calm TESS frames stay within 0.02 pixel.
     box : int or None
         Side of the boxes of the background, pixels; None chooses by the size of the frame.
     radius : float or None
         Aperture radius of every star, pixels; None follows `photometry.aperture_radius`.
+    ring : tuple of float or None
+        Gap beyond the aperture and width, pixels, of the ring that tells what the background left around a star; None
+        trusts the background alone.
     method, sigma, max_iters, center
         Of the stack, as in `starskope.stack`.
     """
 
     excluded: int = quality.EXCLUDED
     min_finite: float = 0.5
+    max_offset_px: float = 0.05
     box: int | None = None
     radius: float | None = None
+    ring: tuple[float, float] | None = (3.0, 6.0)
     method: Method = "sigma_clip"
     sigma: float | tuple[float, float] = 3.0
     max_iters: int | None = 5

@@ -4,11 +4,13 @@ Owns the choice of guide stars, their centroids, and the motion between two fram
 the neighbour's own pixels tell where its stars are. It refuses blind solving (frames must overlap to a few pixels) and
 fits of the point response: the same centroid on both frames lets its bias cancel.
 
-Measured on synthetic sectors with the real, undersampled point responses: 0.01 pixel over the CCD for 256x256 pixels.
+Measured on synthetic sectors of 256x256 pixels with the real, undersampled point responses: at most 0.015 pixel from the
+truth anywhere on the CCD for frames that moved by up to 0.3 pixel, 0.001 for steady ones; 3 ms per frame.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from starskope.frames.wcs import TanSip
 
-__all__ = ["Reference", "centroids", "find_guides", "make_guides", "solve_wcs"]
+__all__ = ["Reference", "centroids", "excursions", "find_guides", "make_guides", "solve_wcs"]
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -240,3 +242,40 @@ def _robust_affine(terms: Array, motion: Array) -> tuple[Array, float, int]:
     corners = np.array([[1.0, y, x] for y in (-0.5, 0.5) for x in (-0.5, 0.5)])
     leverage = np.sqrt(np.einsum("ij,jk,ik->i", corners, np.linalg.inv(normal), corners).max())
     return solution, float(scatter * leverage), int(now.sum())
+
+
+def excursions(solutions: Sequence[TanSip | None], steady: NDArray[np.bool_], science: tuple[slice, slice]) -> Array:
+    """Tell how far each frame of a block points from where its neighbours do.
+
+    Parameters
+    ----------
+    solutions : sequence of TanSip or None
+        World coordinates of each frame.
+    steady : ndarray, shape (n_frame,), bool
+        Frames without flags: their median is where the block points.
+    science : tuple of slice
+        The region whose centre and corners are compared.
+
+    Returns
+    -------
+    ndarray, shape (n_frame,), float64
+        Largest displacement of the five points from the median, pixels; NaN without world coordinates.
+    """
+    offsets = np.full(len(solutions), np.nan)
+    first = next((wcs for wcs, good in zip(solutions, steady, strict=True) if good and wcs is not None), None)
+    if first is None:
+        return offsets
+    rows, columns = science
+    row = np.array([rows.start, rows.start, rows.stop - 1, rows.stop - 1, (rows.start + rows.stop - 1) / 2])
+    column = np.array(
+        [columns.start, columns.stop - 1, columns.start, columns.stop - 1, (columns.start + columns.stop - 1) / 2]
+    )
+    sky = first.pixel_to_world(row, column)
+    places = np.full((len(solutions), 2, row.size), np.nan)
+    for k, wcs in enumerate(solutions):
+        if wcs is not None:
+            places[k] = wcs.world_to_pixel(*sky)
+    known = steady & np.isfinite(places).all(axis=(1, 2))
+    if known.any():
+        offsets = np.hypot(*np.moveaxis(places - np.median(places[known], axis=0), 1, 0)).max(axis=1)
+    return offsets

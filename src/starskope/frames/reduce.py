@@ -19,7 +19,7 @@ from starskope.frames.background import Background, fit_background
 from starskope.frames.block import BlockProduct, ReduceSettings
 from starskope.frames.clip import clip_series
 from starskope.frames.decode import Frame
-from starskope.frames.pointing import Reference, make_guides, solve_wcs
+from starskope.frames.pointing import Reference, excursions, make_guides, solve_wcs
 from starskope.frames.targets import Targets
 from starskope.frames.wcs import TanSip, has_wcs
 from starskope.parallel import map_ranges
@@ -27,6 +27,8 @@ from starskope.parallel import map_ranges
 __all__ = ["BlockProduct", "ReduceSettings", "Reference", "make_reference", "reduce_block"]
 
 Image = NDArray[np.float32]
+
+NO_POSITIONS = "no photometry: neither the frame nor another one tells where its stars are"
 
 
 def make_reference(frame: Frame, settings: ReduceSettings | None = None) -> Reference:
@@ -109,6 +111,10 @@ def reduce_block(
 
     map_ranges(subtract, len(frames), 1, workers)
     solutions, notes = _world_coordinates(frames, cube, used, measured, reference, workers)
+    offsets = excursions(solutions, used, frames[int(np.argmax(measured))].science)
+    for k in np.flatnonzero(used & (offsets > settings.max_offset_px)):
+        used[k] = False
+        reasons[k] = f"points {offsets[k]:.2f} pixels off its neighbours, without a flag"
     product = BlockProduct.empty(
         frames,
         targets.radius,
@@ -121,12 +127,15 @@ def reduce_block(
     def photograph(k: int, _stop: int) -> None:
         model = backgrounds[k]
         if measured[k] and model is not None:
-            product.measured[k] = _measure(product, k, frames[k], cube[k], model, solutions[k], targets)
+            try:
+                measurable = _measure(product, k, frames[k], cube[k], model, solutions[k], targets, settings.ring)
+                product.reasons[k] = product.reasons[k] or ("" if measurable else NO_POSITIONS)
+            except FrameError as error:  # a damaged card: its stack may use the pixels, its photometry has no errors
+                measurable, product.reasons[k] = False, f"no photometry: {error}"
+            product.measured[k] = measurable
 
     if targets.n_star:
         map_ranges(photograph, len(frames), 1, workers)
-        for k in np.flatnonzero(measured & ~product.measured):
-            product.reasons[k] = product.reasons[k] or "no photometry: the frame and its neighbours have no usable WCS"
     for k in np.flatnonzero(~used & measured):
         cube[k] = np.nan  # flagged frames are measured, and stay out of the stack
     clipped = clip_series(
@@ -214,7 +223,14 @@ def _joined(*notes: str) -> str:
 
 
 def _measure(
-    product: BlockProduct, k: int, frame: Frame, image: Image, model: Background, wcs: TanSip | None, targets: Targets
+    product: BlockProduct,
+    k: int,
+    frame: Frame,
+    image: Image,
+    model: Background,
+    wcs: TanSip | None,
+    targets: Targets,
+    ring: tuple[float, float] | None,
 ) -> bool:
     """Fill row k of the product; False where the stars cannot be placed."""
     placed = targets.positions(wcs)
@@ -230,6 +246,7 @@ def _measure(
         exposure_s=frame.exposure_s,
         read_noise_e=photometry.read_noise(frame.header, column),
         n_read=photometry.n_readout(frame.header),
+        ring=ring,
     )
     product.flux[k], product.flux_err[k], product.background[k] = got.flux, got.flux_err, got.background
     product.row[k], product.column[k] = row, column
