@@ -1,0 +1,67 @@
+"""Frames that point off their neighbours without a flag: found, measured, and kept out of the stack."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from starskope.frames.decode import decode_frame
+from starskope.frames.pointing import excursions
+from starskope.frames.reduce import ReduceSettings, reduce_block
+from starskope.frames.wcs import TanSip
+from starskope.synth import SectorConfig, SyntheticSector
+
+_SCIENCE = (slice(0, 100), slice(10, 90))
+
+
+def _wcs() -> TanSip:
+    return TanSip((80.0, -66.0), (50.0, 50.0), np.diag([-0.0057, 0.0057]))
+
+
+def test_a_shift_is_told_in_pixels_from_the_median_of_the_steady() -> None:
+    shifts = [0.0, 0.01, -0.01, 0.0, 0.3, 2.0]
+    solutions = [_wcs().shifted(shift, 0.0) for shift in shifts]
+    steady = np.array([True, True, True, True, True, False])
+    np.testing.assert_allclose(excursions(solutions, steady, _SCIENCE), np.abs(shifts), atol=1e-7)
+
+
+def test_a_roll_about_the_centre_shows_at_the_corners() -> None:
+    roll = 1e-3
+    turn = [[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]
+    solutions = [_wcs(), _wcs(), _wcs(), _wcs().moved(turn, (49.5, 49.5), (0.0, 0.0))]
+    corner = np.hypot(49.5, 39.5) * roll
+    np.testing.assert_allclose(excursions(solutions, np.ones(4, dtype=bool), _SCIENCE), [0, 0, 0, corner], atol=1e-5)
+
+
+def test_no_world_coordinates_is_no_verdict() -> None:
+    assert np.isnan(excursions([None, None], np.ones(2, dtype=bool), _SCIENCE)).all()
+    offsets = excursions([None, _wcs()], np.ones(2, dtype=bool), _SCIENCE)
+    assert np.isnan(offsets[0])
+    assert offsets[1] == 0.0
+
+
+@pytest.fixture(scope="module")
+def episode() -> tuple[SyntheticSector, range]:
+    """A sector and the block of frames around its jitter episode."""
+    sector = SyntheticSector(SectorConfig(n_row=96, n_col=96, n_frame=120, n_star=80))
+    restless = np.flatnonzero(sector.frame_truth["episode"])
+    assert restless.size > 3
+    start = max(0, int(restless.mean()) - 16)
+    return sector, range(start, start + 32)
+
+
+def test_the_episode_of_a_sector_is_kept_out_of_the_stack_and_measured(episode) -> None:
+    sector, block = episode
+    frames = [decode_frame(sector.ffi_bytes(i), index=i, name=f"frame {i}") for i in block]
+    product = reduce_block(frames, sector.catalog())
+    truth = np.array(sector.frame_truth["episode"], dtype=bool)[list(block)]
+    calm = ~truth & (product.quality == 0)
+    assert product.used[calm].all()
+    assert not product.used[truth].any()
+    assert product.measured[truth].all()
+    assert all(
+        "pixels off its neighbours" in product.reasons[k] for k in np.flatnonzero(truth & (product.quality == 0))
+    )
+    assert np.isfinite(product.flux[truth]).any(axis=1).all()
+    lenient = reduce_block(frames, None, ReduceSettings(max_offset_px=np.inf))
+    assert lenient.used[truth & (product.quality == 0)].all()
