@@ -8,7 +8,9 @@ happens to a frame that cannot be used, and how a killed run goes on. Refuses to
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,13 +23,13 @@ from starskope.archive.footprint import Footprint
 from starskope.archive.stars import find_stars_async
 from starskope.errors import FrameError, StarskopeError, TransferError
 from starskope.frames.decode import Frame, decode_frame
-from starskope.frames.quality import frame_quality
+from starskope.frames.quality import frame_quality, quality_names
 from starskope.frames.reduce import ReduceSettings, Reference, make_reference, reduce_block
 from starskope.frames.stream import FrameSource, open_source, stream
 from starskope.journal import Journal
-from starskope.outcome import LeftOut, Outcome, check_space, claim, finished_outcome, release_empty
+from starskope.outcome import LeftOut, Outcome, check_space, claim, finished_outcome, missing_folders, release_empty
 from starskope.parallel import submit
-from starskope.products import block_arrays, publish_products, store_stars, stored_exposures, stored_stars
+from starskope.products import block_arrays, publish_products, refused_by, store_stars, stored_exposures, stored_stars
 from starskope.progress import Progress
 from starskope.runconfig import CcdId, FrameList, RunConfig, find_named, identity
 from starskope.transfer.facade import run_sync
@@ -43,6 +45,7 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 # A missing object or two must not decide the run, a dead server must not be asked a thousand times.
 _N_REFERENCE_TRANSFERS = 3
+_MAX_LOST = 16
 
 
 async def _beside(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -159,7 +162,9 @@ async def _run_ccd(
     if frames is None:
         frames = await list_frames_async(config, ccd)
     known = await _beside(identity, config, ccd, frames, reduction)
-    existed = await _beside(out.exists)
+    if not len(frames):
+        raise FrameError(f"no calibrated frames among {len(frames.refused)}: {frames.refused[0][1]}")
+    created = await _beside(missing_folders, out)
     journal = await _beside(Journal, out)
     try:
         claim(journal, out, known, restart=restart)
@@ -174,7 +179,7 @@ async def _run_ccd(
             timings["stream and reduce"] = time.monotonic() - began - sum(timings.values())
         return await _beside(publish_products, journal, out, config, known, frames, stars, timings, progress)
     finally:
-        await _beside(release_empty, journal, out, existed)
+        await _beside(release_empty, journal, created)
 
 
 class _CcdRun:
@@ -193,43 +198,56 @@ class _CcdRun:
         self.source, self.journal, self.progress = source, journal, progress
         self.shape = (0, 0)
         self.science = (slice(0, 0), slice(0, 0))
+        self.place: tuple[int | None, int | None] = (None, None)
         self.footprint: Footprint | None = None
+        self.n_lost = 0
 
     async def find_reference(self) -> Reference:
-        """Read the frame that speaks for all: the first usable one with a WCS among those of the common size."""
+        """Read the frame that speaks for all: usable, with a WCS, and of a shape that two frames share.
+
+        Frames of the common size come first; where sizes are unknown the second frame outvotes a stray first one.
+        """
         chosen = self.journal.note("reference")
+        frames: list[Frame] = []
         reasons: list[str] = []
         causes: dict[str, str] = {}
         for index in self.frames.typical() if chosen is None else [int(chosen)]:
             name = self.frames.names[index]
             try:
-                frame = await _beside(decode_frame, await self.source.fetch(index), index=index, name=name)
+                frames.append(await _beside(decode_frame, await self.source.fetch(index), index=index, name=name))
             except TransferError as error:
                 causes |= error.causes or {name: str(error)}
                 if chosen is not None or len(causes) >= min(_N_REFERENCE_TRANSFERS, len(self.frames)):
                     raise
+            except (FrameError, OSError) as error:
+                reasons.append(str(error).removeprefix(f"{name}: "))
+            if not frames:
                 continue
-            except FrameError as error:
-                reasons.append(str(error))
+            self.shape, n_alike = Counter(frame.image.shape for frame in frames).most_common(1)[0]
+            if n_alike < 2 and chosen is None and len(frames) + len(reasons) + len(causes) < len(self.frames):
                 continue
-            self.shape = self.shape if any(self.shape) else frame.image.shape
-            usable, reason = frame_quality(frame)
-            if not usable or frame.image.shape != self.shape:
-                reasons.append(f"{name}: {reason or 'another shape'}")
-                continue
-            try:
-                reference = await _beside(make_reference, frame)
-            except FrameError as error:
-                reasons.append(str(error))
-                continue
-            self.science = frame.science
-            self.footprint = footprint_from_wcs(frame.header, self.shape)
-            await _beside(self.journal.set_note, "reference", index)
-            return reference
+            for frame in [frame for frame in frames if frame.image.shape == self.shape]:
+                frames.remove(frame)
+                try:
+                    usable, reason = frame_quality(frame)
+                    if usable:
+                        return await self._refer_to(frame)
+                    reasons.append(reason)
+                except FrameError as error:
+                    reasons.append(str(error).removeprefix(f"{frame.name}: "))
+        told = "; ".join(f"{n} x {reason}" for reason, n in Counter([*reasons, *causes.values()]).most_common(3))
         raise FrameError(
-            f"none of the {len(self.frames)} frames can be used; the first: {reasons[0] if reasons else causes}: "
-            "choose another CCD, or files that are calibrated full frame images"
+            f"none of the {len(self.frames)} frames can be used ({told}): "
+            "choose another CCD, or calibrated full frame images"
         )
+
+    async def _refer_to(self, frame: Frame) -> Reference:
+        reference = await _beside(make_reference, frame)
+        self.science = frame.science
+        self.place = (frame.camera, frame.ccd)
+        self.footprint = footprint_from_wcs(frame.header, self.shape)
+        await _beside(self.journal.set_note, "reference", frame.index)
+        return reference
 
     async def find_stars(self, reference: Reference) -> Table:
         """Return the stars on the CCD, asked for once per job and kept beside the blocks."""
@@ -277,7 +295,6 @@ class _CcdRun:
                         self._sort(index, item, good, left_out, exposures)
                     if storing is not None:
                         await storing
-                    _refuse_dead_server(good, left_out)
                     storing = asyncio.create_task(self._store(number, good, left_out, reference, stars))
                 if storing is not None:
                     await storing
@@ -295,28 +312,52 @@ class _CcdRun:
         exposures: dict[tuple[float, float], int],
     ) -> None:
         """Put one arrival among the frames of its block, or among those left out with the reason."""
-        name = self.frames.names[index]
-        reason: str | None = None
-        if isinstance(item, Exception):
-            if not isinstance(item, StarskopeError | OSError):
-                raise item
+        if not isinstance(item, Exception):
+            try:
+                reason = self._objection(item, exposures)
+            except (FrameError, ValueError) as error:
+                reason = str(error)
+            if not reason:
+                good.append(item)
+                self.progress.advance(n_bytes=item.image.nbytes)
+                self.n_lost = 0
+                return
+        elif isinstance(item, StarskopeError | OSError):
             reason = str(item)
-        elif item.image.shape != self.shape:
-            here, others = ("x".join(map(str, shape)) for shape in (item.image.shape, self.shape))
-            reason = f"{name} is {here} pixels, the others are {others}"
         else:
-            span = (item.start, item.stop)
-            first = exposures.setdefault(span, index) if item.start == item.start else index
-            if first < index:
-                reason = f"{name} is a duplicate: same exposure as {self.frames.names[first]}"
-        if reason is None and isinstance(item, Frame):
-            good.append(item)
-            self.progress.advance(n_bytes=item.image.nbytes)
-            return
-        again = isinstance(item, TransferError | OSError)
-        left_out.append(LeftOut(index, name, reason or "", again))
-        self.progress.note(f"left out: {reason if name in (reason or '') else f'{name}: {reason}'}")
+            raise item
+        lost = isinstance(item, TransferError | OSError)
+        self.n_lost = self.n_lost + 1 if lost else 0
+        left_out.append(LeftOut(index, self.frames.names[index], reason, lost))
+        self._tell_left_out(left_out[-1])
         self.progress.advance()
+        if self.n_lost >= _MAX_LOST:
+            raise TransferError(
+                f"{self.n_lost} frames in a row could not be fetched: {reason}", {self.frames.names[index]: reason}
+            )
+
+    def _objection(self, frame: Frame, exposures: dict[tuple[float, float], int]) -> str:
+        """Say why a decoded frame is none of this run, empty when it is; damaged cards raise."""
+        if frame.image.shape != self.shape:
+            here, others = ("x".join(map(str, shape)) for shape in (frame.image.shape, self.shape))
+            return f"{frame.name} is {here} pixels, the others are {others}"
+        place = (frame.camera, frame.ccd)
+        if None not in (*place, *self.place) and place != self.place:
+            here, others = (f"camera {camera}, CCD {ccd}" for camera, ccd in (place, self.place))
+            return f"{frame.name} is of {here}, the others are of {others}"
+        quality_names(frame.quality)
+        span = (frame.start, frame.stop)
+        if all(map(math.isfinite, (*span, frame.time))):
+            first = exposures.setdefault(span, frame.index)
+            if first < frame.index:
+                return f"{frame.name} is a duplicate: same exposure as {self.frames.names[first]}"
+        # Every card that the reduction will ask for is asked for here, where a damaged one costs one frame only.
+        _ = frame.barycorr, frame.exposure_s, frame.science
+        return ""
+
+    def _tell_left_out(self, frame: LeftOut) -> None:
+        text = frame.reason if frame.name in frame.reason else f"{frame.name}: {frame.reason}"
+        self.progress.note(f"left out: {text}")
 
     async def _store(
         self, number: int, good: Sequence[Frame], left_out: Sequence[LeftOut], reference: Reference, stars: Table
@@ -326,14 +367,8 @@ class _CcdRun:
             product = await _beside(
                 reduce_block, good, stars, self.reduction, reference, self.config.workers, shape=self.shape
             )
+            for index, reason in refused_by(product):
+                self._tell_left_out(LeftOut(index, self.frames.names[index], reason))
         arrays = await _beside(block_arrays, product, left_out)
         complete = not any(frame.again for frame in left_out)
         await _beside(self.journal.write, number, arrays, complete=complete)
-
-
-def _refuse_dead_server(good: Sequence[Frame], left_out: Sequence[LeftOut]) -> None:
-    """Stop when a whole block could not be fetched: then it is the server, not the frames."""
-    lost = {frame.name: frame.reason for frame in left_out if frame.again}
-    if lost and not good and len(lost) == len(left_out):
-        first = next(iter(lost.values()))
-        raise TransferError(f"not one of {len(lost)} frames could be fetched: {first}", lost)

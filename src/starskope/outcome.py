@@ -6,9 +6,10 @@ nothing. Refuses to make products.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ __all__ = [
     "finished_outcome",
     "finished_run",
     "memory_bytes",
+    "missing_folders",
+    "read_outcome",
     "release_empty",
 ]
 
@@ -111,6 +114,11 @@ def finished_outcome(out: Path, known: Mapping[str, Any]) -> Outcome | None:
     _refuse_other(out, {name: there.get(name) for name in known}, known)
     if not run["complete"] or not all((out / name).exists() for name in PRODUCTS):
         return None
+    return read_outcome(run, out)
+
+
+def read_outcome(run: Mapping[str, Any], out: Path) -> Outcome:
+    """Return the outcome that the content of a ``run.json`` tells."""
     left_out = tuple(LeftOut(**frame) for frame in run["left_out"])
     return Outcome(CcdId(**run["ccd"]), out, **run["counts"], left_out=left_out, already_done=True)
 
@@ -164,19 +172,44 @@ def claim(journal: Journal, out: Path, known: Mapping[str, Any], *, restart: boo
     journal.set_note("identity", dict(known))
 
 
-def release_empty(journal: Journal, out: Path, existed: bool) -> None:
-    """Release the journal; without a finished block in it, leave no trace of the attempt."""
+def missing_folders(out: Path) -> list[Path]:
+    """Return `out` and those above it that do not exist yet, innermost first.
+
+    Raises
+    ------
+    NotADirectoryError
+        Something else stands where a folder is needed.
+    """
+    created = []
+    for folder in (out, *out.parents):
+        if folder.is_dir():
+            break
+        if folder.exists():
+            raise NotADirectoryError(errno.ENOTDIR, "is no directory", str(folder))
+        created.append(folder)
+    return created
+
+
+def release_empty(journal: Journal, created: Sequence[Path]) -> None:
+    """Release the journal; without a finished block in it, leave no trace of the attempt.
+
+    Parameters
+    ----------
+    journal : Journal
+        Of the job, whatever became of it.
+    created : sequence of Path
+        Folders that did not exist before the job, innermost first.
+    """
     if journal.folder.exists():
         if journal.finished():
             journal.close()
             return
         journal.remove()
-    if not existed:
-        for folder in (out, *out.parents):
-            try:
-                folder.rmdir()
-            except OSError:
-                break
+    for folder in created:
+        try:
+            folder.rmdir()
+        except OSError:  # The products stand in it.
+            break
 
 
 def check_space(out: Path, frames: FrameList, block_frames: int, shape: tuple[int, int], n_star: int) -> None:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from starskope.errors import FrameError
 from starskope.frames.stacked import Stack, combine, kept_cards
-from starskope.journal import Journal, publish, write_atomic
-from starskope.outcome import PRODUCTS, LeftOut, Outcome
+from starskope.journal import Journal, publish
+from starskope.outcome import PRODUCTS, LeftOut, Outcome, read_outcome
 from starskope.progress import Progress
 from starskope.report.page import build_page
 from starskope.runconfig import CcdId, FrameList, RunConfig, program_version
@@ -59,6 +59,12 @@ def block_arrays(product: BlockProduct | None, left_out: Sequence[LeftOut]) -> d
         arrays["note"] = np.array(product.notes, dtype=np.str_)
         arrays["header"] = np.array(json.dumps(kept_cards(product.header)))
     return arrays
+
+
+def refused_by(product: BlockProduct) -> list[tuple[int, str]]:
+    """Return number and reason of the frames that the reduction neither stacked nor measured."""
+    refused = np.flatnonzero(~product.used & ~product.measured)
+    return [(int(product.index[k]), product.reasons[k]) for k in refused]
 
 
 def stored_exposures(journal: Journal, numbers: set[int]) -> dict[tuple[float, float], int]:
@@ -238,15 +244,16 @@ def publish_products(
     curves.write(work / "light_curves.zarr")
     write_manifest(work / "manifest.parquet", rows)
     timings["join and write"] = time.monotonic() - began
+    n_off_ccd = int(journal.note("n_catalog") or 0) - len(stars)
     counts = {"n_frame": len(frames), "n_used": int(measured["used"].sum()), "n_star": len(stars)}
     run = {
         "title": _title(frames.ccd),
-        "summary": f"{len(frames)} frames, {len(stars)} stars to Tmag {config.tmag_max:g}",
+        "summary": f"{len(frames)} frames, {len(stars)} stars to Tmag {config.tmag_max:g}{_off_ccd(n_off_ccd)}",
         "complete": all(complete.values()),
         "ccd": frames.ccd._asdict(),
         "counts": counts,
         "left_out": [asdict(frame) for frame in left_out],
-        "stars_off_ccd": int(journal.note("n_catalog") or 0) - len(stars),
+        "stars_off_ccd": n_off_ccd,
         "science": [[part.start, part.stop] for part in science],
         "identity": dict(known),
         "versions": versions(),
@@ -256,14 +263,19 @@ def publish_products(
     began = time.monotonic()
     page = build_page(stack, curves, rows, run)
     timings["report"] = time.monotonic() - began
-    for name in PRODUCTS[:3]:
+    (work / "report.html").write_text(page)
+    (work / "run.json").write_text(json.dumps(run, indent=1))
+    # Everything is on this disk by now: from here on names change, and `run.json` comes last.
+    for name in PRODUCTS:
         publish(work / name, out / name)
-    write_atomic(out / "report.html", page.encode())
-    write_atomic(out / "run.json", json.dumps(run, indent=1).encode())
     if run["complete"]:
         journal.remove()
-    done = Outcome(frames.ccd, out, left_out=tuple(left_out), timings_s=timings)
-    return replace(done, **counts)
+    outcome = read_outcome(run, out)
+    return replace(outcome, already_done=False, timings_s=timings)
+
+
+def _off_ccd(n_star: int) -> str:
+    return f", {n_star} star{'s' if n_star > 1 else ''} of the catalogue off the CCD" if n_star > 0 else ""
 
 
 def _n_used(journal: Journal, number: int) -> int:

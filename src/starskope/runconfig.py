@@ -8,6 +8,7 @@ read a pixel.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 from collections import Counter
@@ -351,7 +352,8 @@ def identity(config: RunConfig, ccd: CcdId, frames: FrameList | None, reduction:
     """
     known: dict[str, Any] = {"CCD": ccd.label, **config.settings()}
     if reduction is not None:
-        known |= {item.name: getattr(reduction, item.name) for item in fields(reduction)}
+        # As JSON gives it back, where a tuple is a list.
+        known |= json.loads(json.dumps({item.name: getattr(reduction, item.name) for item in fields(reduction)}))
     if frames is None:
         return known
     return {**known, "number of frames": len(frames), "frames": f"sha256 {frames.digest()}"}
