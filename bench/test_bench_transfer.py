@@ -105,9 +105,9 @@ def with_boto3(url: str, folder: Path, names: list[str]) -> Callable[[], None]:
     from botocore.config import Config
 
     config = Config(signature_version=UNSIGNED, max_pool_connections=32)
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=config)
 
     def run() -> None:
+        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=config)
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: client.download_file(BUCKET, PREFIX + name, str(folder / name)), names))
 
@@ -120,21 +120,21 @@ def with_obstore(session: harness.Session, url: str, folder: Path, names: list[s
     import obstore
     from obstore.store import S3Store
 
-    store = S3Store(
-        BUCKET,
-        endpoint=url,
-        region="us-east-1",
-        skip_signature=True,
-        virtual_hosted_style_request=False,
-        client_options={"allow_http": True},
-    )
-
-    def one(name: str) -> None:
-        with (folder / name).open("wb", buffering=0) as file:
-            for chunk in obstore.get(store, PREFIX + name).stream(min_chunk_size=STEP):
-                file.write(chunk)
-
     def run() -> None:
+        store = S3Store(
+            BUCKET,
+            endpoint=url,
+            region="us-east-1",
+            skip_signature=True,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": True},
+        )
+
+        def one(name: str) -> None:
+            with (folder / name).open("wb", buffering=0) as file:
+                for chunk in obstore.get(store, PREFIX + name).stream(min_chunk_size=STEP):
+                    file.write(chunk)
+
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(one, names))
 
