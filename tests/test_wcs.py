@@ -93,6 +93,14 @@ def test_plain_tan_and_cdelt() -> None:
     assert_equals_astropy(TanSip.from_header(cards), astropy_wcs(cards))
 
 
+@pytest.mark.parametrize(("dec", "lonpole"), [(90.0, None), (90.0, 180.0), (-90.0, None), (12.0, 37.0), (-68.0, 0.0)])
+def test_lonpole_is_honoured(dec: float, lonpole: float | None) -> None:
+    cards = sip_cards() | {"CRVAL2": dec} | ({} if lonpole is None else {"LONPOLE": lonpole})
+    wcs = TanSip.from_header(cards)
+    assert_equals_astropy(wcs, astropy_wcs(cards))
+    assert_equals_astropy(TanSip.from_header(wcs.to_header()), astropy_wcs(cards))
+
+
 def test_header_round_trip_is_exact_and_astropy_reads_it() -> None:
     wcs = TanSip.from_header(sip_cards(3, 4))
     again = TanSip.from_header(wcs.to_header())
@@ -129,7 +137,7 @@ def test_affine_motion_is_exact_and_survives_its_header(change: list[float], shi
 
 def test_nan_behind_the_sky_and_for_nan_and_no_mirror_image() -> None:
     wcs = TanSip.from_header(sip_cards())
-    row, column = wcs.world_to_pixel([wcs.crval[0] + 180.0, np.nan, 0.0], [68.0, 10.0, np.nan])
+    row, column = wcs.world_to_pixel([wcs.crval[0] + 180.0, np.nan, 0.0, np.inf], [68.0, 10.0, np.nan, 0.0])
     assert np.isnan(row).all()
     assert np.isnan(column).all()
     # Stars of the whole hemisphere: none but those that the forward map puts there may land on the CCD.
@@ -165,7 +173,7 @@ def test_any_shape_and_more_than_one_chunk() -> None:
         ({"CRPIX1": "middle"}, "CRPIX1 = 'middle'"),
         ({"A_2_0": float("nan")}, "A_2_0"),
         ({"A_ORDER": 4.5}, "A_ORDER"),
-        ({"LONPOLE": 90.0}, "LONPOLE"),
+        ({"LONPOLE": "south"}, "LONPOLE = 'south'"),
     ],
 )
 def test_bad_cards_are_named(change: dict[str, object], text: str) -> None:

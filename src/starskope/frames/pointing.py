@@ -4,8 +4,8 @@ Owns the choice of guide stars, their centroids, and the motion between two fram
 the neighbour's own pixels tell where its stars are. It refuses blind solving (frames must overlap to a few pixels) and
 fits of the point response: the same centroid on both frames lets its bias cancel.
 
-Measured on synthetic sectors of 256x256 pixels with the real, undersampled point responses: at most 0.015 pixel from the
-truth anywhere on the CCD for frames that moved by up to 0.3 pixel, 0.001 for steady ones; 3 ms per frame.
+Measured on synthetic sectors of 256x256 pixels with the real, undersampled point responses: at most 0.015 pixel from
+the truth anywhere on the CCD for frames that moved by up to 0.3 pixel, 0.001 for steady ones; 3 ms per frame.
 """
 
 from __future__ import annotations

@@ -111,10 +111,11 @@ def reduce_block(
 
     map_ranges(subtract, len(frames), 1, workers)
     solutions, notes = _world_coordinates(frames, cube, used, measured, reference, workers)
-    offsets = excursions(solutions, used, frames[int(np.argmax(measured))].science)
-    for k in np.flatnonzero(used & (offsets > settings.max_offset_px)):
-        used[k] = False
-        reasons[k] = f"points {offsets[k]:.2f} pixels off its neighbours, without a flag"
+    if used.any():
+        offsets = excursions(solutions, used, frames[int(np.argmax(used))].science)
+        for k in np.flatnonzero(used & (offsets > settings.max_offset_px)):
+            used[k] = False
+            reasons[k] = f"points {offsets[k]:.2f} pixels off its neighbours, without a flag"
     product = BlockProduct.empty(
         frames,
         targets.radius,

@@ -102,13 +102,16 @@ class TanSip:
         missing = [name for name in names if header.get(name) is None]
         if missing:
             raise FrameError(f"the WCS of the header lacks {', '.join(missing)}; give another frame's WCS as reference")
-        if abs(_number(header, "LONPOLE", 180.0) - 180.0) > 1e-9:
-            raise FrameError(f"LONPOLE = {header['LONPOLE']}: only 180, the default of TAN, is supported")
         if linear == "CD":
             cd = np.array([[_number(header, f"CD{i}_{j}") for j in (1, 2)] for i in (1, 2)])
         else:
             pc = np.array([[_number(header, f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)])
             cd = np.array([[_number(header, "CDELT1")], [_number(header, "CDELT2")]]) * pc
+        # LONPOLE other than 180 turns the intermediate coordinates; its default is 0 for a reference point on the pole
+        # (Calabretta & Greisen 2002, section 2.2).
+        turn = np.radians(_number(header, "LONPOLE", 180.0 if _number(header, "CRVAL2") < 90.0 else 0.0) - 180.0)
+        if turn != 0.0:
+            cd = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) @ cd
         if np.linalg.det(cd) == 0:
             raise FrameError(f"the CD matrix {cd.tolist()} is singular, so no star can be placed; leave the frame out")
         return cls(
@@ -134,6 +137,7 @@ class TanSip:
             "CRVAL2": self.crval[1],
             "CRPIX1": self.crpix[1] + 1.0,
             "CRPIX2": self.crpix[0] + 1.0,
+            "LONPOLE": 180.0,
         }
         cards |= {f"CD{i + 1}_{j + 1}": float(self.cd[i, j]) for i in (0, 1) for j in (0, 1)}
         if is_sip:
@@ -300,6 +304,8 @@ def _terms(order: int) -> list[tuple[int, int]]:
 def _in_chunks(function: Any, first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
     x, y = np.broadcast_arrays(np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
     shape, x, y = x.shape, x.ravel(), y.ravel()
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):  # an infinite angle is none, and must not warn
+        x, y = np.where(np.isfinite(x), x, np.nan), np.where(np.isfinite(y), y, np.nan)
     out = np.empty((2, x.size))
     for start in range(0, x.size, _CHUNK):
         part = slice(start, start + _CHUNK)
