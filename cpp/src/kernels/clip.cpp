@@ -287,7 +287,7 @@ void clip_sorted(const ClipJob& job) {
                 }
                 const size_t next = first + step + v * lanes;
                 const bool calls = h == 0 && v * lanes % 16 == 0 && next + 16 <= job.n_series;
-                const Ahead ahead{calls ? job.data + next : nullptr, job.row_stride};
+                const Ahead ahead{calls ? job.data + next + 15 : nullptr, job.row_stride};
                 reduce_sorted(job, column + h * half, n_valid, first + v * lanes + h * half, ahead);
             }
         }
