@@ -184,13 +184,20 @@ def _repaired(levels: Array) -> Array:
     if min(levels.shape) < 3:
         return levels
     around = _neighbours(levels)
-    pairs = 0.5 * (around[:4] + around[:3:-1])
-    inner = np.isfinite(pairs).any(axis=0)
-    middle = levels.copy()
-    middle[inner] = np.nanmedian(pairs[:, inner], axis=0)
+    middle = np.nanmedian(np.concatenate([0.5 * (around[:4] + around[:3:-1]), _corners(levels)]), axis=0)
     off = levels - middle
-    limit = 10.0 * 1.4826 * np.median(np.abs(off[inner]))
+    limit = 10.0 * 1.4826 * np.median(np.abs(off))
     return np.where(off > max(limit, 1e-6 * float(np.abs(levels).max())), middle, levels)
+
+
+def _corners(levels: Array) -> Array:
+    """Continue the levels to the corners, which have no opposite neighbours: (3, n, m), NaN elsewhere."""
+    ahead = np.full((3, *levels.shape), np.nan)
+    for i, di in ((0, 1), (-1, -1)):
+        for j, dj in ((0, 1), (-1, -1)):
+            for k, (a, b) in enumerate(((di, 0), (0, dj), (di, dj))):
+                ahead[k, i, j] = 2 * levels[i + a, j + b] - levels[i + 2 * a, j + 2 * b]
+    return ahead
 
 
 def _neighbours(levels: Array) -> Array:

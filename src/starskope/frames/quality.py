@@ -123,11 +123,11 @@ def judge_frames(
             reasons.append(f"{n_row}x{n_col} pixels where the others have {shape[0]}x{shape[1]}" if shape else "")
             continue
         try:
-            first = seen.setdefault(frame.start, frame) if np.isfinite(frame.start) else frame
-            if first is not frame:
-                reasons.append(f"same start time as frame {first.index} ({first.name}): a duplicate")
-                continue
             measurable[i], reason = _pixels(frame, min_finite)
+            start = frame.start
+            first = seen.setdefault(start, frame) if measurable[i] and np.isfinite(start) else frame
+            if first is not frame:
+                measurable[i], reason = False, f"same start time as frame {first.index} ({first.name}): a duplicate"
             if measurable[i]:
                 used[i], reason = frame_quality(frame, excluded=excluded, min_finite=0.0)
         except FrameError as error:  # a damaged card of one frame is that frame's alone
