@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,24 @@ def test_stack_and_curves_of_files(sector_dir: Path, tmp_path: Path, capsys: pyt
     assert (record["n_time"], record["n_star"]) == (curves.n_time, curves.n_star) == (8, CONFIG.n_star)
 
 
+@pytest.mark.parametrize("command", ["stack", "curves"])
+def test_stack_and_curves_leave_a_bad_frame_out_and_say_so(
+    command: str, sector_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = frame_files(sector_dir)[24:32]
+    bad = tmp_path / files[3].name
+    bad.write_bytes(files[3].read_bytes()[:30_000])
+    paths = [str(bad if path.name == bad.name else path) for path in files]
+    stars = ["--stars", str(sector_dir / "catalog.ecsv"), "--tmag-max", "14"] if command == "curves" else []
+    assert main([command, *paths, str(tmp_path / "out.fits"), *stars]) == 1
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("left out: ")
+    assert bad.name in line
+    assert "truncated" in line
+    assert "7 frames stacked" in said.out or "light curves of 7 cadences" in said.out
+
+
 @pytest.mark.parametrize(("command", "suffix"), [("stack", r"\.fits"), ("curves", r"\.zarr or \.fits")])
 def test_the_output_comes_last_and_says_its_format(
     command: str, suffix: str, sector_dir: Path, capsys: pytest.CaptureFixture[str]
@@ -142,7 +161,9 @@ def test_run_report_and_a_second_run(sector_dir: Path, tmp_path: Path) -> None:
     assert (record["n_frame"], record["n_star"], record["left_out"]) == (60, 60, [])
     assert first.stderr.startswith("frames 0/60\n")
     assert "\r" not in first.stderr
+    before_s = _children_s()
     second = starskope(*arguments)
+    assert _children_s() - before_s < 2.0  # seconds of CPU: the clock on the wall belongs to other tests too
     assert second.returncode == 0
     assert second.stdout.startswith(f"{tmp_path / 'out'} is finished: nothing to do (--restart would begin again)\n")
     page = (tmp_path / "out" / "report.html").read_text()
@@ -152,6 +173,11 @@ def test_run_report_and_a_second_run(sector_dir: Path, tmp_path: Path) -> None:
     # The page of the run was drawn before its own time was known: only the timings may differ.
     again = (tmp_path / "out" / "report.html").read_text()
     assert _without_timings(again) == _without_timings(page)
+
+
+def _children_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _without_timings(page: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import small_sector
+from mast_server import MastServer
 from small_sector import CONFIG, assert_same_products, frame_files
 
 from starskope.curves.container import LightCurves
@@ -93,6 +94,32 @@ def test_an_object_store_gives_the_same_as_files(
     dead = TransferOptions(endpoint_url="http://127.0.0.1:9", max_attempts=1)
     (again,) = run(config_for(sector_dir, **(asked | {"options": dead})), tmp_path / "s3").ccds
     assert again.already_done
+
+
+def test_without_a_catalogue_the_tic_is_asked_once_for_the_field(
+    undisturbed: Path, sector_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import astroquery.mast
+    from astropy.config import set_temp_cache
+
+    sector = SyntheticSector(CONFIG)
+    (tmp_path / "cache").mkdir()
+    with set_temp_cache(tmp_path / "cache"), MastServer() as mast:
+        for star in sector.catalog():
+            mast.add_star(int(star["tic_id"]), float(star["ra"]), float(star["dec"]), float(star["tmag"]))
+        mast.add_star(5, float(star["ra"]), float(star["dec"]) + 3.0, 8.0)
+        with astroquery.mast.conf.set_temp("server", mast.url):
+            (outcome,) = run(config_for(sector_dir, catalog=None), tmp_path / "out").ccds
+            n_asked = len(mast.invocations)
+            (again,) = run(config_for(sector_dir, catalog=None), tmp_path / "out").ccds
+        assert len(mast.invocations) == n_asked > 0
+    assert outcome.ok
+    assert again.already_done
+    curves = [LightCurves.read(out / "light_curves.zarr") for out in (tmp_path / "out", undisturbed)]
+    # The field may hold stars that lie between its outline and the pixels, never one that is far away.
+    assert set(curves[0].stars["tic_id"]) == set(curves[1].stars["tic_id"])
+    order = [np.argsort(curve.stars["tic_id"]) for curve in curves]
+    np.testing.assert_allclose(curves[0].flux[:, order[0]], curves[1].flux[:, order[1]], rtol=1e-4, atol=0.1)
 
 
 def test_a_finished_job_does_nothing(undisturbed: Path, sector_dir: Path) -> None:

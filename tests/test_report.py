@@ -141,6 +141,17 @@ def test_frames_left_out_are_listed_with_the_reason() -> None:
     assert '<div class="tile warn"><b>1</b><span>frames left out</span></div>' in page
 
 
+def test_reasons_that_differ_in_a_number_are_told_together() -> None:
+    stack, curves, frames, run = _inputs()
+    for offset in (0.11, 0.28, 0.2):
+        reason = f"points {offset} pixels off its neighbours"
+        frames.append({"name": "x", "time": float("nan"), "status": "flagged", "reason": reason})
+    frames.append({"name": "x", "time": float("nan"), "status": "flagged", "reason": "DQUALITY 32: momentum dump"})
+    page = build_page(stack, curves, frames, run)
+    assert "<td class=name>3</td><td class=name>points 0.11 to 0.28 pixels off its neighbours</td>" in page
+    assert "<td class=name>1</td><td class=name>DQUALITY 32: momentum dump</td>" in page
+
+
 def test_a_long_list_is_cut_and_says_where_the_rest_is() -> None:
     stack, curves, frames, run = _inputs()
     frames += [{"name": f"bad{k}", "time": float("nan"), "status": "left out", "reason": "x"} for k in range(100)]

@@ -18,7 +18,7 @@ from starskope.progress import Progress, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from starskope.outcome import Outcome
-    from starskope.runconfig import RunConfig
+    from starskope.runconfig import CcdId, RunConfig
     from starskope.transfer.options import TransferOptions
 
 _FIND_COLUMNS = ("uri", "size", "start", "start_btjd")
@@ -94,21 +94,23 @@ def stack(arguments: Namespace) -> int:
     if arguments.dry_run:
         return _show_plan(arguments, sources, "stack")
     _check_suffix(out, (".fits",))
+    frames, _ = _frames(arguments, sources)
     stacked = make(
-        _frames(arguments, sources),
+        frames,
         method=arguments.method,
         sigma=arguments.sigma,
         max_iters=arguments.max_iters,
         center=arguments.center,
         workers=arguments.workers,
         options=_options(arguments),
+        on_error="skip",
     )
     stacked.write(Path(out))
     if arguments.json:
         say_json({"out": str(out), "n_frame": stacked.n_frame, "shape": list(stacked.image.shape)})
     else:
         say(f"{stacked.n_frame} frames stacked in {out}")
-    return _tell_left_out(stacked.meta)
+    return _tell_left_out(stacked.meta.get("left_out", {}).items())
 
 
 def curves(arguments: Namespace) -> int:
@@ -120,14 +122,15 @@ def curves(arguments: Namespace) -> int:
     if arguments.dry_run:
         return _show_plan(arguments, sources, "curves")
     _check_suffix(out, (".zarr", ".fits"))
-    frames = _frames(arguments, sources)
-    measured = light_curves(frames, _stars(arguments), options=_options(arguments), workers=arguments.workers)
+    frames, ccd = _frames(arguments, sources)
+    stars = _stars(arguments, ccd)
+    measured = light_curves(frames, stars, options=_options(arguments), workers=arguments.workers)
     measured.write(Path(out))
     if arguments.json:
         say_json({"out": str(out), "n_time": measured.n_time, "n_star": measured.n_star})
     else:
         say(f"{measured.n_star} light curves of {measured.n_time} cadences in {out}")
-    return _tell_left_out(measured.meta)
+    return _tell_left_out((frame["frame"], frame["reason"]) for frame in measured.meta.get("left_out", ()))
 
 
 def run(arguments: Namespace) -> int:
@@ -219,11 +222,13 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _tell_left_out(meta: Mapping[str, Any]) -> int:
-    left_out: Sequence[Mapping[str, Any]] = meta.get("left_out", ())
-    for frame in left_out:
-        _tell(f"left out: {frame['frame']}: {frame['reason']}")
-    return int(bool(left_out))
+def _tell_left_out(frames: Iterable[tuple[str, str]]) -> int:
+    """Name frames that are in no product, with the reason, and return the exit code."""
+    code = 0
+    for name, reason in frames:
+        _tell(f"left out: {reason if Path(name).name in reason else f'{name}: {reason}'}")
+        code = 1
+    return code
 
 
 def _check_suffix(out: str, suffixes: tuple[str, ...]) -> None:
@@ -285,26 +290,33 @@ def _find_tables(arguments: Namespace) -> Any:
     return table
 
 
-def _frames(arguments: Namespace, sources: Sequence[str]) -> Any:
-    """Return what `stack` and `light_curves` take: the frames of one CCD."""
-    from starskope.runconfig import find_named
+def _frames(arguments: Namespace, sources: Sequence[str]) -> tuple[Any, CcdId]:
+    """Return what `stack` and `light_curves` take, and the CCD that it belongs to."""
+    from starskope.runconfig import CcdId, find_named
 
     config = _run_config(arguments, sources)
     if config.several:
         raise ValueError('"all" is for find, download and run: name one camera and one CCD here')
     if not sources:
-        return _find_tables(arguments)
-    (frames,) = find_named(config).values()
+        return _find_tables(arguments), CcdId(arguments.sector, arguments.camera, arguments.ccd)
+    ((ccd, frames),) = find_named(config).items()
     for _, reason in frames.refused:
         _tell(f"left out: {reason}")
-    return frames.as_source()
+    return frames.as_source(), ccd
 
 
-def _stars(arguments: Namespace) -> Any:
+def _stars(arguments: Namespace, ccd: CcdId) -> Any:
     from starskope.archive.stars import find_stars
 
+    sector, camera, number = (part or None for part in ccd)
     return find_stars(
-        arguments.sector, arguments.camera, arguments.ccd, tmag_max=arguments.tmag_max, catalog=arguments.stars
+        sector,
+        camera,
+        number,
+        arguments.tmag_max,
+        arguments.stars,
+        options=_options(arguments),
+        bucket=arguments.bucket,
     )
 
 

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from starskope.archive.ffis import find_ffis_async
 from starskope.archive.field import footprint_from_wcs
 from starskope.archive.footprint import Footprint
@@ -200,6 +203,7 @@ class _CcdRun:
         self.science = (slice(0, 0), slice(0, 0))
         self.place: tuple[int | None, int | None] = (None, None)
         self.footprint: Footprint | None = None
+        self.scratch: NDArray[np.float32] | None = None
         self.n_lost = 0
 
     async def find_reference(self) -> Reference:
@@ -364,8 +368,17 @@ class _CcdRun:
     ) -> None:
         product: Any = None
         if good:
+            if self.scratch is None:  # One array for all blocks: they are reduced one at a time.
+                self.scratch = np.empty((self.config.block_frames, *self.shape), np.float32)
             product = await _beside(
-                reduce_block, good, stars, self.reduction, reference, self.config.workers, shape=self.shape
+                reduce_block,
+                good,
+                stars,
+                self.reduction,
+                reference,
+                self.config.workers,
+                shape=self.shape,
+                scratch=self.scratch,
             )
             for index, reason in refused_by(product):
                 self._tell_left_out(LeftOut(index, self.frames.names[index], reason))

@@ -239,6 +239,9 @@ def publish_products(
         exposure_s=float(np.median(exposure[np.isfinite(exposure)])) if np.isfinite(exposure).any() else float("nan"),
         left_out=[{"frame": frame.name, "reason": frame.reason} for frame in left_out],
     )
+    curves.meta["not_stacked"] = [
+        {"frame": row["name"], "reason": row["reason"]} for row in rows if row["status"] == "flagged"
+    ]
     work = journal.folder
     stack.write(work / "stack.fits")
     curves.write(work / "light_curves.zarr")

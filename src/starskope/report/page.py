@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["build_page", "rebuild_page"]
 
 _N_ROW_SHOWN = 60
+_NUMBER = re.compile(r"\b\d+\.\d+\b")
 # What the page may load: its own style and the pictures inside it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
@@ -147,11 +149,25 @@ def _frames_section(frames: Sequence[Mapping[str, Any]]) -> str:
         parts.append(_frame_table(left_out))
     if flagged:
         parts.append(_note(f"{len(flagged)} are measured, with their flags, but not stacked:"))
-        counts: dict[str, int] = {}
-        for frame in flagged:
-            counts[str(frame["reason"])] = counts.get(str(frame["reason"]), 0) + 1
-        parts.append(_table(("frames", "reason"), [(n, reason) for reason, n in counts.items()]))
+        parts.append(_table(("frames", "reason"), _grouped(str(frame["reason"]) for frame in flagged)))
     return _section("Frames left out, and why", *parts)
+
+
+def _grouped(reasons: Iterable[str]) -> list[tuple[int, str]]:
+    """Count reasons that differ in one measured number only, and give its range."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        number = _NUMBER.search(reason)
+        groups.setdefault(_NUMBER.sub("#", reason, count=1), []).append(number[0] if number else "")
+    told = []
+    for text, numbers in groups.items():
+        low, high = min(numbers, key=_size), max(numbers, key=_size)
+        told.append((len(numbers), text.replace("#", low if low == high else f"{low} to {high}", 1)))
+    return told
+
+
+def _size(number: str) -> float:
+    return float(number or 0.0)
 
 
 def _frame_table(frames: Sequence[Mapping[str, Any]]) -> str:
