@@ -56,6 +56,11 @@ STARSKOPE_INLINE double nearest(double low) {
     return low > 0.0 ? low : low < -1.0 ? -1.0 - low : 0.0;
 }
 
+// Distance of its farthest point.
+STARSKOPE_INLINE double farthest_of(double low) {
+    return low > -0.5 ? low + 1.0 : -low;
+}
+
 STARSKOPE_INLINE double added(const Doubles (&sums)[parts]) {
     double v[partial];
     __builtin_memcpy(v, sums, sizeof v);
@@ -116,7 +121,8 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
     double* const line = job.scratch; // column edges, then row edges, then a rest that nobody reads
     double* const area = line + n_line + partial;
     double* const gap = area + n_line + partial; // squared distance of each column's nearest point
-    double* const corner = gap + n_edge;         // C on the lower edge of the row at hand
+    double* const reach = gap + n_edge;          // of its farthest point
+    double* const corner = reach + n_edge;       // C on the lower edge of the row at hand
     float* const copy = reinterpret_cast<float*>(corner + n_edge + partial);
 
     for (size_t i = 0; i < n_line; ++i) {
@@ -127,7 +133,9 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
     }
     for (size_t i = 0; i < n_edge; ++i) {
         const double d = nearest(line[i]);
+        const double far = farthest_of(line[i]);
         gap[i] = i < n_col ? d * d : __builtin_inf();
+        reach[i] = far * far;
     }
     const double* const y = line + n_col + 1;
     const double* const y_area = area + n_col + 1;
@@ -148,7 +156,8 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
             __builtin_memcpy(copy, pixel, n_col * sizeof(float));
             pixel = copy;
         }
-        const double dy = nearest(y[i]), room = r * r - dy * dy;
+        const double dy = nearest(y[i]), far = farthest_of(y[i]);
+        const double room = r * r - dy * dy, whole_room = r * r - far * far;
         // C on the upper edge less C on the lower one: the strip left of each column edge. A pixel's overlap is the
         // difference of neighbouring strips.
         const auto strip_at = [&](size_t k) __attribute__((always_inline)) {
@@ -164,7 +173,7 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
                 const size_t k = j + p * half;
                 const Doubles next = k + half < n_edge ? strip_at(k + half) : strip;
                 Doubles overlap = shifted(strip, next) - strip;
-                overlap = overlap > 1.0 ? Doubles{} + 1.0 : overlap;
+                overlap = load_wide(reach + k) <= whole_room ? Doubles{} + 1.0 : overlap;
                 const Doubles flux = load_doubles(pixel + k);
                 const Longs touched = load_wide(gap + k) < room;
                 const Longs there = (flux - flux) == 0.0;
@@ -187,7 +196,7 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
 
 size_t aperture_scratch(double max_radius) {
     const size_t edges = size_t(2.0 * max_radius) + 4 + 2 * partial;
-    return 2 * (2 * edges + partial) + 4 * edges;
+    return 2 * (2 * edges + partial) + 5 * edges;
 }
 
 void aperture_sums(const ApertureJob& job) {
