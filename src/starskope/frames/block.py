@@ -36,7 +36,7 @@ class ReduceSettings:
     min_finite : float
         Least fraction of science pixels that must hold a number.
     max_offset_px : float
-        A frame that points further than this from the median of its block, anywhere on the CCD, stays out of the stack:
+        A frame that points further than this from the path of its block, anywhere on the CCD, stays out of the stack:
         there the clip would cut the wings of its stars on one side only. Calm TESS frames stay within 0.02 pixel.
     box : int or None
         Side of the boxes of the background, pixels; None chooses by the size of the frame.

@@ -250,21 +250,25 @@ def excursions(solutions: Sequence[TanSip | None], steady: NDArray[np.bool_], sc
     Parameters
     ----------
     solutions : sequence of TanSip or None
-        World coordinates of each frame.
+        World coordinates of each frame, in the order of time.
     steady : ndarray, shape (n_frame,), bool
-        Frames without flags: their median is where the block points.
+        Frames without flags: they say where the block points, and how it drifts.
     science : tuple of slice
         The region whose centre and corners are compared.
 
     Returns
     -------
     ndarray, shape (n_frame,), float64
-        Largest displacement of the five points from the median, pixels; NaN without world coordinates.
+        Largest displacement of the five points from the block's path, pixels; NaN without world coordinates.
+
+    Notes
+    -----
+    The path is a straight line in time through the median, its slope the median of the slopes between all pairs (Theil
+    and Sen): a third of the frames may be restless, and a calm drift is no excursion.
     """
-    offsets = np.full(len(solutions), np.nan)
     first = next((wcs for wcs, good in zip(solutions, steady, strict=True) if good and wcs is not None), None)
     if first is None:
-        return offsets
+        return np.full(len(solutions), np.nan)
     rows, columns = science
     row = np.array([rows.start, rows.start, rows.stop - 1, rows.stop - 1, (rows.start + rows.stop - 1) / 2])
     column = np.array(
@@ -275,7 +279,11 @@ def excursions(solutions: Sequence[TanSip | None], steady: NDArray[np.bool_], sc
     for k, wcs in enumerate(solutions):
         if wcs is not None:
             places[k] = wcs.world_to_pixel(*sky)
-    known = steady & np.isfinite(places).all(axis=(1, 2))
-    if known.any():
-        offsets = np.hypot(*np.moveaxis(places - np.median(places[known], axis=0), 1, 0)).max(axis=1)
-    return offsets
+    known = np.flatnonzero(steady & np.isfinite(places).all(axis=(1, 2)))
+    before, after = np.triu_indices(known.size, 1)
+    slope = np.zeros(places.shape[1:])
+    if known.size > 2:
+        steps = (known[after] - known[before])[:, None, None]
+        slope = np.median((places[known[after]] - places[known[before]]) / steps, axis=0)
+    places -= slope * np.arange(len(solutions))[:, None, None]
+    return np.asarray(np.hypot(*np.moveaxis(places - np.median(places[known], axis=0), 1, 0)).max(axis=1))

@@ -28,7 +28,7 @@ __all__ = ["BlockProduct", "ReduceSettings", "Reference", "make_reference", "red
 
 Image = NDArray[np.float32]
 
-NO_POSITIONS = "no photometry: neither the frame nor another one tells where its stars are"
+NO_POSITIONS = "no photometry: neither the frame nor another one has a WCS that tells where its stars are"
 
 
 def make_reference(frame: Frame, settings: ReduceSettings | None = None) -> Reference:
