@@ -1,1 +1,1 @@
-"""Pixels: streaming, decoding, quality, WCS, background, stacking and photometry of frames. Refuses to know stars' curves."""
+"""Pixels: streaming, decoding, quality, WCS, background, stacking and photometry; knows no light curve."""
