@@ -23,7 +23,7 @@ test-cpp: $(VENV)/build
 bench: $(VENV)/installed $(VENV)/bench
 	$(BIN)/python -m pytest bench -q $(BENCH)
 
-lint: $(VENV)/lint
+lint: $(VENV)/installed $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
