@@ -10,12 +10,15 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import small_sector
+from astropy.table import Table
 from mast_server import MastServer
 from small_sector import CONFIG, assert_same_products, frame_files
 
 from starskope.curves.container import LightCurves
 from starskope.errors import TransferError
+from starskope.frames.decode import read_frame
 from starskope.frames.stacked import Stack
+from starskope.frames.wcs import TanSip
 from starskope.job import RunConfig, run
 from starskope.journal import Journal
 from starskope.runconfig import CcdId, FrameList
@@ -277,6 +280,25 @@ def test_a_server_that_refuses_everything_ends_the_run(sector_dir: Path, endpoin
         run(config_for(sector_dir, frames=tuple(uris), options=options), tmp_path / "out")
     assert "403" in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_real_frame_goes_through_the_job(data_dir: Path, tmp_path: Path) -> None:
+    path = data_dir / "ffi" / "tess2018206192942-s0001-1-4-0120-s_ffic.fits"
+    frame = read_frame(path)
+    ra, dec = TanSip.from_header(frame.header).pixel_to_world([30.0, 60.0, 90.0], [80.0, 100.0, 120.0])
+    Table({"tic_id": [1, 2, 3], "ra": ra, "dec": dec, "tmag": [10.0, 11.0, 12.0]}).write(tmp_path / "stars.ecsv")
+    (outcome,) = run(RunConfig(frames=(path,), catalog=tmp_path / "stars.ecsv"), tmp_path / "out").ccds
+    assert outcome.ok
+    assert outcome.ccd == CcdId(1, 1, 4)
+    stack = Stack.read(tmp_path / "out" / "stack.fits")
+    # One frame, so the stack and what was subtracted are the pixels of the mission again; collateral ones are left out.
+    assert stack.background is not None
+    np.testing.assert_allclose((stack.image + stack.background)[frame.science], frame.image[frame.science], rtol=1e-5)
+    assert (stack.count[frame.science] == 1).all()
+    assert np.isnan(stack.image[:, :44]).all()
+    curves = LightCurves.read(tmp_path / "out" / "light_curves.zarr")
+    assert curves.time.tolist() == [frame.time]
+    assert np.isfinite(curves.flux).all()
 
 
 def test_frames_of_the_common_size_come_first() -> None:

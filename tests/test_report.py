@@ -180,6 +180,7 @@ def test_poor_data_still_give_a_page() -> None:
     poor = LightCurves(curves.time[:1], flux, Table({"name": [str(k) for k in range(N_STAR)]}))
     page = build_page(bare, poor, frames[:1], run)
     assert "<b>unknown</b><span>scatter / expected noise</span>" in page
+    assert "Too few cadences, or no magnitudes: nothing to compare." in page
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

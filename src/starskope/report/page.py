@@ -77,19 +77,26 @@ def _note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
+def _scatter_section(noise: StarNoise) -> str:
+    title = "Scatter against magnitude"
+    if not np.isfinite(noise.measured + noise.expected + noise.tmag).any():
+        return _section(title, _note("Too few cadences, or no magnitudes: nothing to compare."))
+    return _section(
+        title,
+        _note(
+            "Each dot is a star: the scatter between neighbouring cadences, which slow changes of the star do "
+            "not enter, beside the noise that its aperture should have."
+        ),
+        _picture(
+            figures.draw_scatter(noise.tmag, noise.measured, noise.expected, "scatter of neighbouring cadences"),
+            "scatter against magnitude beside the expected noise",
+        ),
+    )
+
+
 def _curves_sections(curves: LightCurves, noise: StarNoise, used: NDArray[np.bool_]) -> str:
     axis = f"time at the spacecraft, TDB - {curves.time_zero:.0f} (d)"
-    scatter = figures.draw_scatter(noise.tmag, noise.measured, noise.expected, "scatter of neighbouring cadences")
-    parts = [
-        _section(
-            "Scatter against magnitude",
-            _note(
-                "Each dot is a star: the scatter between neighbouring cadences, which slow changes of the star do "
-                "not enter, beside the noise that its aperture should have."
-            ),
-            _picture(scatter, "scatter against magnitude beside the expected noise"),
-        )
-    ]
+    parts = [_scatter_section(noise)]
     if picked := noise.examples():
         stars = curves.stars
         ids = stars["tic_id"] if "tic_id" in stars.colnames else np.arange(curves.n_star)
