@@ -2,14 +2,14 @@
 
 namespace starskope::bindings {
 
-// "data: expected a float32 array with 2 axes, got a float64 array of shape (3, 4)"
+// "data: expected an array of float32 with 2 axes, got one of float64, shape (3, 4), strides (32, 8)"
 void refuse(const char* name, const py::object& value, const std::string& expected) {
     std::string got;
     bool wrong_value = false;
     if (py::isinstance<py::array>(value)) {
         const auto array = py::reinterpret_borrow<py::array>(value);
-        got = "a " + std::string(py::str(array.dtype())) + " array of shape " +
-              std::string(py::str(py::object(array.attr("shape")))) + " and strides " +
+        got = "one of " + std::string(py::str(array.dtype())) + ", shape " +
+              std::string(py::str(py::object(array.attr("shape")))) + ", strides " +
               std::string(py::str(py::object(array.attr("strides"))));
         wrong_value = true;
     } else {

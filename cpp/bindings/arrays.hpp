@@ -18,7 +18,7 @@ namespace py = pybind11;
 // Array with native elements of type T and n_axis axes, aligned; writable when asked. Raises TypeError or ValueError.
 template <class T>
 py::array checked(const py::object& value, const char* name, int n_axis, bool writable) {
-    const std::string expected = "a " + std::string(py::str(py::dtype::of<T>())) + " array with " +
+    const std::string expected = "an array of " + std::string(py::str(py::dtype::of<T>())) + " with " +
                                  std::to_string(n_axis) + (n_axis == 1 ? " axis" : " axes");
     if (!py::isinstance<py::array>(value)) {
         refuse(name, value, expected);
@@ -63,11 +63,12 @@ View2<T> view2(const py::object& value, const char* name) {
     const py::array array = checked<Element>(value, name, 2, !std::is_const_v<T>);
     constexpr auto size = static_cast<py::ssize_t>(sizeof(T));
     const py::ssize_t n_row = array.shape(0), n_col = array.shape(1);
-    if (n_col > 1 && array.strides(1) != size) {
+    const bool filled = n_row > 0 && n_col > 0; // strides of an empty array mean nothing
+    if (filled && n_col > 1 && array.strides(1) != size) {
         refuse(name, value, "contiguous rows");
     }
     py::ssize_t stride = n_col;
-    if (n_row > 1 && n_col > 0) {
+    if (filled && n_row > 1) {
         stride = array.strides(0) / size;
         if (stride < n_col || stride * size != array.strides(0)) {
             refuse(name, value, "rows in increasing order that do not overlap");
