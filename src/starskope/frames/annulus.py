@@ -3,8 +3,9 @@
 Owns the ring: its clipped median is what remains of faint neighbours' light and of structure finer than the boxes of
 ``frames.background``. Refuses to replace that surface: a ring alone follows it with more noise, so it only corrects it.
 
-Measured on synthetic sectors of 256x256 pixels with jitter, aberration and moving scattered light, rings lower the
-scatter of isolated quiet stars of Tmag 7-13 by 3-12 % with the analytic point response, by 5-20 % with the real ones.
+Measured on synthetic sectors of 432 frames with jitter, aberration and moving scattered light, rings lower the scatter
+of isolated quiet stars of Tmag 7-13 by 4-9 % with the analytic point response and by 5-13 % with the real ones. There
+the surface alone ends at 1.29-1.38 times the expected noise, with rings at 1.17-1.26.
 """
 
 from __future__ import annotations
