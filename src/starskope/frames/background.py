@@ -5,7 +5,7 @@ to know time: each frame is estimated alone, so moving scattered light is follow
 
 Own code is kept because it takes 25 ms on a full CCD where sep takes 39 (64-pixel boxes, one core), with the same
 error of shape: 0.34 e-/s rms under 126,000 stars against 0.34 (0.38 with sep's usual filter of 3x3 boxes), and 1.0
-against 1.3 (3.4 filtered) for a steep glow on 256x256 pixels, where both take 0.8 ms. The light of unresolved stars, 0.8
+against 1.3 (3.4 filtered) for a steep glow on 256x256 pixels, both in 0.8 ms. The light of unresolved stars, 0.8
 e-/s there, counts as sky: it lies under every star alike. sep's mode estimate keeps half of it. photutils takes 560 ms.
 """
 
