@@ -7,7 +7,6 @@ no socket, starts no thread and loads no astropy, numba or network library.
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 from typing import Any
 
 # Public name -> the module that defines it. `__getattr__` and `__dir__` below are made from this table alone.
@@ -40,6 +39,8 @@ __all__ = sorted(_HOME)  # noqa: PLE0605
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata  # 15 ms, which an import need not cost
+
         return metadata.version("starskope")
     try:
         home = _HOME[name]
