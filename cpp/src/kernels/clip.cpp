@@ -206,6 +206,11 @@ STARSKOPE_INLINE void write(T* out, size_t series, size_t n_series, V values) {
     }
 }
 
+// One NaN for "no data" on every processor: the sign of 0 / 0 differs.
+STARSKOPE_INLINE Doubles known(Doubles values, Doubles n) {
+    return n > 0.0 ? values : splat_double(__builtin_nan(""));
+}
+
 // `half` series from `series` on, sorted in `column` with n_valid values each.
 void reduce_sorted(const ClipJob& job, const float* column, Longs n_valid, size_t series, Ahead ahead) {
     Range range{Longs{}, n_valid};
@@ -231,8 +236,9 @@ void reduce_sorted(const ClipJob& job, const float* column, Longs n_valid, size_
         readmit(column, lower, upper, again, n_valid, range, moments);
     }
     const Doubles variance = variances(column, range, moments);
-    write(job.mean, series, job.n_series, moments.reference + moments.sum / count_of(range));
-    write(job.std, series, job.n_series, square_root(variance));
+    const Doubles n = count_of(range);
+    write(job.mean, series, job.n_series, known(moments.reference + moments.sum / n, n));
+    write(job.std, series, job.n_series, known(square_root(variance), n));
     write(job.count, series, job.n_series, range.high - range.low);
     if (job.median != nullptr) {
         write(job.median, series, job.n_series, medians(column, range));
@@ -380,8 +386,8 @@ void reduce_unsorted(const ClipJob& job, const float* x, size_t row_stride, size
         const Doubles mean = sums[k].sum / sums[k].count;
         Doubles left = sums[k].squares - sums[k].sum * mean;
         left = left < 0.0 ? Doubles{} : left;
-        write(job.mean, series + k * half, job.n_series, sums[k].reference + mean);
-        write(job.std, series + k * half, job.n_series, square_root(left / sums[k].count));
+        write(job.mean, series + k * half, job.n_series, known(sums[k].reference + mean, sums[k].count));
+        write(job.std, series + k * half, job.n_series, known(square_root(left / sums[k].count), sums[k].count));
         write(job.count, series + k * half, job.n_series, sums[k].count);
     }
 }
