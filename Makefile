@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-SOURCES := pyproject.toml CMakeLists.txt $(shell find src cpp -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp' -o -name '*.txt' -o -name '*.in')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find src cpp -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp' -o -name '*.txt' -o -name '*.in' -o -name '*.cmake')
 
 .PHONY: demo test test-cpp bench lint docs wheel format clean
 
@@ -14,11 +14,17 @@ test: $(VENV)/installed $(VENV)/test
 	$(BIN)/python -m pytest -q
 	$(MAKE) test-cpp
 
-test-cpp: $(VENV)/build
-	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-		-DSTARSKOPE_PYTHON=OFF -DSTARSKOPE_TESTS=ON -DSTARSKOPE_SANITIZE=ON
-	$(BIN)/cmake --build build/sanitize
-	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+# Twice: under the sanitizers, and as released, where the check of the object files' symbols runs.
+test-cpp: build/sanitize/tested build/release/tested
+
+build/sanitize/tested: CPP_OPTIONS := -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSTARSKOPE_SANITIZE=ON
+build/release/tested: CPP_OPTIONS := -DCMAKE_BUILD_TYPE=Release -DSTARSKOPE_WERROR=$(or $(WERROR),OFF)
+build/%/tested: $(VENV)/build $(SOURCES)
+	$(BIN)/cmake -S . -B build/$* -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+		-DSTARSKOPE_PYTHON=OFF -DSTARSKOPE_TESTS=ON $(CPP_OPTIONS)
+	$(BIN)/cmake --build build/$*
+	$(BIN)/ctest --test-dir build/$* --output-on-failure
+	@touch $@
 
 bench: $(VENV)/installed $(VENV)/bench
 	$(BIN)/python -m pytest bench -q $(BENCH)
