@@ -100,7 +100,11 @@ def test_other_blocks_are_refused(value: Any, error: type[Exception], words: str
     [
         ({"mean": np.empty(4, np.float32)}, ValueError, "mean: has 4 elements, expected 500"),
         ({"mean": np.empty(500)}, ValueError, "mean: expected an array of float32"),
-        ({"count": np.empty(500, np.int64)}, ValueError, "count: expected an array of int32 with 1 axis in native byte order, got one of int64"),
+        (
+            {"count": np.empty(500, np.int64)},
+            ValueError,
+            "count: expected an array of int32 with 1 axis in native byte order, got one of int64",
+        ),
         ({"std": np.empty(1000, np.float32)[::2]}, ValueError, "std: expected contiguous"),
         ({"median": np.broadcast_to(np.float32(0), 500)}, ValueError, "median: expected .* writable"),
         ({"sigma_low": 0.0}, ValueError, "sigma_low=0"),

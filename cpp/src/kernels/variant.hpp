@@ -18,6 +18,8 @@ namespace starskope::detail::STARSKOPE_VARIANT {
 void decode_plane(const unsigned char* bytes, float* out, size_t n_row, size_t n_col, size_t out_stride);
 size_t clip_scratch(size_t n_time);
 void clip(const ClipJob& job);
+size_t mean_scratch(size_t n_time);
+void mean(const ClipJob& job); // no clipping, no median
 size_t aperture_scratch(double max_radius);
 void aperture_sums(const ApertureJob& job);
 
