@@ -58,11 +58,12 @@ def clip_one(
     Values that are not finite never take part. Each round computes the centre (mean or median) and the population
     standard deviation of the survivors in float64 and rejects what lies strictly outside ``[centre - sigma_low std,
     centre + sigma_high std]``; it ends when a round rejects nothing or after ``max_iters`` rounds (``None``: no
-    limit). A rejected value never returns.
+    limit). The last bounds then decide over all finite values, those rejected before included: with a centre that is
+    not the mean, an early outlier can lie within them again.
     """
     x = np.asarray(values, dtype=np.float64)
     keep = np.isfinite(x)
-    margin = math.inf
+    margin, low, high = math.inf, -math.inf, math.inf
     done = 0
     while keep.any() and (max_iters is None or done < max_iters):
         alive = x[keep]
@@ -73,11 +74,14 @@ def clip_one(
         outside = (alive < low) | (alive > high)
         if std > 0.0:
             scale = std + float(np.max(np.abs(alive))) / 64.0
-            margin = min(margin, float(np.min(np.abs(np.concatenate([alive - low, alive - high])))) / scale)
+            finite = x[np.isfinite(x)]
+            margin = min(margin, float(np.min(np.abs(np.concatenate([finite - low, finite - high])))) / scale)
         if not outside.any():
             break
         keep[np.flatnonzero(keep)[outside]] = False
         done += 1
+    if keep.any():
+        keep = np.isfinite(x) & ~(x < low) & ~(x > high)
     alive = x[keep]
     if alive.size == 0:
         return ClippedSeries(math.nan, math.nan, math.nan, 0, keep, margin)
