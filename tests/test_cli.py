@@ -211,7 +211,7 @@ def test_info_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch) -
     [
         ([], "the following arguments are required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
-        (["run"], "the following arguments are required: [FRAMES] OUT"),
+        (["run"], "the following arguments are required: [FRAMES ...] OUT"),
         (["run", "--camera", "left", "out"], "'left' is neither a number from 1 to 4 nor \"all\""),
     ],
 )
@@ -229,7 +229,7 @@ def test_wrong_words_exit_2(arguments: list[str], told: str, capsys: pytest.Capt
             ["run", "out"],
             "no sector, camera, ccd given: name sector, camera and CCD, or give files, a directory or URIs",
         ),
-        (["find"], "no --sector given: name sector, camera and CCD, or give s3:// URIs"),
+        (["find"], "no --sector given: name sector, camera and CCD"),
         (["run", "--sector", "1", "--camera", "7", "--ccd", "1", "out"], 'camera is 7, expected 1 to 4 or "all"'),
         (["find", "--sector", "1", "--endpoint-url", "ftp://x"], "must start with http:// or https://"),
         (["stack", "--sector", "1", "--camera", "1", "--ccd", "all", "a.fits"], '"all" is for find, download and run'),
@@ -243,6 +243,33 @@ def test_wrong_use_is_one_line_and_exit_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("starskope: ")
     assert told in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_may_stand_between_the_frames_and_the_output(
+    sector_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the tutorial types it: `starskope curves FRAMES --stars FILE OUT`."""
+    first, second = map(str, frame_files(sector_dir)[24:26])
+    catalog = str(sector_dir / "catalog.ecsv")
+    assert main(["curves", first, "--stars", catalog, second, "--tmag-max", "14", str(tmp_path / "c.zarr")]) == 0
+    assert "of 2 cadences in" in capsys.readouterr().out
+    for words in (["stack", first, "--wrong", "x.fits"], ["info", "more"]):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert caught.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"usage: starskope {words[0]} [options]")
+        assert "unrecognized arguments" in said
+
+
+@pytest.mark.parametrize("command", ["download", "stack", "run"])
+def test_an_empty_list_on_standard_input_never_means_the_whole_ccd(
+    command: str, served: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert main([command, *served, "-", str(tmp_path / "out.fits")]) == 2
+    assert "- stands for a list on standard input, which is empty" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -270,7 +297,7 @@ def test_help_of_every_command_names_its_arguments(capsys: pytest.CaptureFixture
         with pytest.raises(SystemExit) as caught:
             main([command, "--help"])
         assert caught.value.code == 0
-        assert f"usage: starskope {command}" in capsys.readouterr().out
+        assert f"usage: starskope {command} [options]" in capsys.readouterr().out
 
 
 class _Terminal(io.StringIO):

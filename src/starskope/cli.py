@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         What stands after ``starskope``; default: those of the process.
     """
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(DEBUG):
             raise
         text, code = _explain(error)
+        if isinstance(error, OSError) and options.command.__name__ == "run":
+            text += "; finished blocks are kept"
         _complain(text)
         return code
 
@@ -60,8 +62,19 @@ def _explain(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, OSError):
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return f"{where}: choose a place that can be written and has room; finished blocks are kept", 1
+        return f"{where}: choose a place that can be written and has room", 1
     return f"{type(error).__name__}: {error}: this is a defect; set {DEBUG}=1 to see where, and report it", 1
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; options may stand between FRAMES and OUT, which argparse alone does not allow."""
+    options, later = _parser().parse_known_args(arguments)
+    unknown = [word for word in later if word.startswith("-") and word != "-"]
+    if unknown or (later and "paths" not in options):
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown or later)}")
+    if later:
+        options.paths += later
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,9 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        command = subparsers.add_parser(name, help=text, description=text)
-        command.set_defaults(command=function)
+    def add(
+        name: str, function: Callable[[argparse.Namespace], int], text: str, operands: str = ""
+    ) -> argparse.ArgumentParser:
+        usage = f"starskope {name} [options] {operands}".rstrip()
+        command = subparsers.add_parser(name, help=text, description=text, usage=usage)
+        command.set_defaults(command=function, parser=command)
         command.add_argument("--json", action="store_true", help="one JSON object per line on standard output")
         return command
 
@@ -83,39 +99,52 @@ def _parser() -> argparse.ArgumentParser:
     _add_archive(find)
     find.add_argument("--output", metavar="FILE", help="write the table there (.ecsv, .csv, .parquet)")
 
-    download = add("download", commands.download, "copy full frame images, verified; goes on where it was stopped")
-    download.add_argument("paths", nargs="+", metavar="[s3://... | -] DEST", help="what to copy, and the directory")
+    download = add(
+        "download",
+        commands.download,
+        "copy full frame images, verified; goes on where it was stopped",
+        "[URI ...] DEST",
+    )
+    download.add_argument(
+        "paths", nargs="+", metavar="[URI ...] DEST", help="s3:// URIs, or - for a list on standard input; then DEST"
+    )
     _add_ccd(download)
     _add_archive(download)
     download.add_argument("--overwrite", action="store_true", help="copy again what is there")
 
-    stack = add("stack", commands.stack, "stack frames into one image")
-    stack.add_argument("paths", nargs="+", metavar="[FRAMES] OUT.fits", help=f"{_FFI_HELP}; then the file to write")
+    stack = add("stack", commands.stack, "stack frames into one image", "[FRAMES ...] OUT.fits")
+    stack.add_argument("paths", nargs="+", metavar="[FRAMES ...] OUT.fits", help=f"{_FFI_HELP}; then the file")
     _add_ccd(stack)
     _add_archive(stack)
+    _add_workers(stack)
     _add_clip(stack)
     stack.add_argument("--method", default="sigma_clip", choices=("sigma_clip", "mean", "median"))
 
-    curves = add("curves", commands.curves, "measure the stars of a catalogue on every frame")
-    curves.add_argument("paths", nargs="+", metavar="[FRAMES] OUT", help=f"{_FFI_HELP}; then OUT.zarr or OUT.fits")
+    curves = add("curves", commands.curves, "measure the stars of a catalogue on every frame", "[FRAMES ...] OUT")
+    curves.add_argument("paths", nargs="+", metavar="[FRAMES ...] OUT", help=f"{_FFI_HELP}; then OUT.zarr or OUT.fits")
     _add_ccd(curves)
     _add_archive(curves)
+    _add_workers(curves)
     _add_stars(curves)
 
-    run = add("run", commands.run, "the whole job: stack, light curves and report of one or several CCDs")
-    run.add_argument("paths", nargs="+", metavar="[FRAMES] OUT", help=f"{_FFI_HELP}; then the output directory")
+    text = "the whole job: stack, light curves and report of one or several CCDs"
+    run = add("run", commands.run, text, "[FRAMES ...] OUT")
+    run.add_argument("paths", nargs="+", metavar="[FRAMES ...] OUT", help=f"{_FFI_HELP}; then the output directory")
     _add_ccd(run)
     _add_archive(run)
+    _add_workers(run)
     _add_stars(run)
     _add_clip(run)
     run.add_argument("--block-frames", type=int, default=32, metavar="N", help="frames clipped together (default: 32)")
     run.add_argument("--restart", action="store_true", help="begin again in a directory that holds another run")
 
-    demo = add("demo", commands.demo, "run the job on a synthetic sector of known truth, from an S3 server in here")
+    demo = add(
+        "demo", commands.demo, "run the job on a synthetic sector of known truth, from an S3 server in here", "[DEST]"
+    )
     demo.add_argument("dest", nargs="?", default="demo", metavar="DEST", help="directory to write (default: demo)")
-    demo.add_argument("--workers", type=int, default=-1, metavar="N", help="compute threads (default: all CPUs)")
+    _add_workers(demo)
 
-    report = add("report", commands.report, "draw the report page of a finished run again")
+    report = add("report", commands.report, "draw the report page of a finished run again", "OUT")
     report.add_argument("out", metavar="OUT", help="output directory of a run")
 
     add("info", commands.info, "tell versions, instruction set, threads and optional parts")
@@ -133,7 +162,7 @@ def _all_or_number(text: str) -> Any:
 
 def _add_ccd(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("which CCD")
-    group.add_argument("--sector", type=int, metavar="S")
+    group.add_argument("--sector", type=int, metavar="S", help="TESS sector, from 1; of files, which to take")
     group.add_argument("--camera", type=_all_or_number, metavar="1-4|all")
     group.add_argument("--ccd", type=_all_or_number, metavar="1-4|all")
 
@@ -142,14 +171,19 @@ def _add_archive(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("archive and network")
     group.add_argument("--source", choices=("s3", "mast"), default="s3", help="how to search (default: s3)")
     group.add_argument("--bucket", default="stpubdata", metavar="NAME", help="default: stpubdata")
-    group.add_argument("--endpoint-url", metavar="URL", help="S3 server; default: AWS_ENDPOINT_URL_S3, then AWS")
+    group.add_argument(
+        "--endpoint-url", metavar="URL", help="S3 server; default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, then AWS"
+    )
     group.add_argument("--region", default="us-east-1", metavar="NAME")
     group.add_argument("--signed", action="store_true", help="sign requests with the credentials of the environment")
     group.add_argument("--profile", metavar="NAME", help="sign with this profile of the AWS configuration")
     group.add_argument("--request-payer", action="store_true", help="agree to pay for a requester-pays bucket")
     group.add_argument("--connections", type=int, default=32, metavar="N", help="requests in flight (default: 32)")
-    group.add_argument("--workers", type=int, default=-1, metavar="N", help="compute threads (default: all CPUs)")
     group.add_argument("--dry-run", action="store_true", help="tell what would be read and written, and stop")
+
+
+def _add_workers(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workers", type=int, default=-1, metavar="N", help="compute threads (default: all CPUs)")
 
 
 def _add_stars(command: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ def find(arguments: Namespace) -> int:
             say_json(dict(zip(table.colnames, (value.item() for value in row.as_void()), strict=True)))
         elif not arguments.output:
             say("  ".join(str(row[name]) for name in _FIND_COLUMNS))
-    _tell(f"{len(table)} frames, {format_bytes(float(table['size'].sum()))}")
+    _tell(f"{_count(len(table), 'frame')}, {format_bytes(float(table['size'].sum()))}")
     return 0
 
 
@@ -109,7 +109,7 @@ def stack(arguments: Namespace) -> int:
     if arguments.json:
         say_json({"out": str(out), "n_frame": stacked.n_frame, "shape": list(stacked.image.shape)})
     else:
-        say(f"{stacked.n_frame} frames stacked in {out}")
+        say(f"{_count(stacked.n_frame, 'frame')} stacked in {out}")
     return _tell_left_out(stacked.meta.get("left_out", {}).items())
 
 
@@ -129,7 +129,7 @@ def curves(arguments: Namespace) -> int:
     if arguments.json:
         say_json({"out": str(out), "n_time": measured.n_time, "n_star": measured.n_star})
     else:
-        say(f"{measured.n_star} light curves of {measured.n_time} cadences in {out}")
+        say(f"{_count(measured.n_star, 'light curve')} of {_count(measured.n_time, 'cadence')} in {out}")
     return _tell_left_out((frame["frame"], frame["reason"]) for frame in measured.meta.get("left_out", ()))
 
 
@@ -210,12 +210,19 @@ def tell_outcome(outcome: Outcome, *, as_json: bool) -> None:
         if outcome.already_done:
             say(f"{outcome.path} is finished: nothing to do (--restart would begin again)")
         took = "done before" if outcome.already_done else format_duration(sum((outcome.timings_s or {}).values()))
+        n_flagged = outcome.n_frame - outcome.n_used - len(outcome.left_out)
+        flagged = f" ({n_flagged} more are flagged or restless: measured only)" if n_flagged else ""
         say(
-            f"{outcome.path}: {outcome.n_used} of {outcome.n_frame} frames stacked, {outcome.n_star} light curves, "
-            f"{len(outcome.left_out)} frames left out ({took}); look at {outcome.path / 'report.html'}"
+            f"{outcome.path}: {outcome.n_used} of {_count(outcome.n_frame, 'frame')} stacked{flagged}, "
+            f"{_count(outcome.n_star, 'light curve')}, {_count(len(outcome.left_out), 'frame')} left out ({took}); "
+            f"look at {outcome.path / 'report.html'}"
         )
         if any(frame.again for frame in outcome.left_out):
             say(f"{outcome.path}: some frames could not be fetched; the same command tries them again")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _tell(text: str) -> None:
@@ -237,10 +244,15 @@ def _check_suffix(out: str, suffixes: tuple[str, ...]) -> None:
 
 
 def _expand(sources: Iterable[str]) -> list[str]:
-    """Replace ``-`` by the lines of standard input."""
+    """Replace ``-`` by the lines of standard input, of which there must be some: no frames never means all frames."""
     expanded: list[str] = []
     for source in sources:
-        expanded += [line.strip() for line in sys.stdin if line.strip()] if source == "-" else [source]
+        if source != "-":
+            expanded.append(source)
+        elif lines := [line.strip() for line in sys.stdin if line.strip()]:
+            expanded += lines
+        else:
+            raise ValueError("- stands for a list on standard input, which is empty: expected one path or URI per line")
     return expanded
 
 
@@ -270,7 +282,7 @@ def _run_config(arguments: Namespace, sources: Sequence[str]) -> RunConfig:
         catalog=given.get("stars"),
         source=arguments.source,
         bucket=arguments.bucket,
-        workers=arguments.workers,
+        workers=given.get("workers", 1),
         options=_options(arguments),
         **clip,
     )
@@ -280,7 +292,7 @@ def _find_tables(arguments: Namespace) -> Any:
     from starskope.archive.ffis import find_ffis
 
     if arguments.sector is None:
-        raise ValueError("no --sector given: name sector, camera and CCD, or give s3:// URIs")
+        raise ValueError("no --sector given: name sector, camera and CCD (download also takes s3:// URIs)")
     camera, ccd = (None if value == "all" else value for value in (arguments.camera, arguments.ccd))
     table = find_ffis(
         arguments.sector, camera, ccd, arguments.source, options=_options(arguments), bucket=arguments.bucket
