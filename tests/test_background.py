@@ -53,6 +53,15 @@ def test_steady_stars_cancel_between_frames_whose_light_moved() -> None:
     assert np.std(change - (first - second)) < 0.4
 
 
+def test_steep_light_counts_no_more_stars_as_sky() -> None:
+    """A gradient widens the clip of a box: taken in one pass the levels rise by 2 e-/s under this light."""
+    glow = 0.8 * np.arange(256.0)[:, None] + surface(256, 256, 0.4)
+    stars = starry(np.zeros((256, 256)), per_star=40)
+    change = estimate_background((stars + glow).astype(np.float32)) - estimate_background(stars) - glow
+    assert abs(np.median(change)) < 0.3
+    assert np.std(change) < 0.6
+
+
 def test_a_smooth_surface_free_of_noise_is_met() -> None:
     y, x = np.mgrid[0:256, 0:256] / 256
     truth = 50 + 10 * x + 5 * y + 8 * x * y

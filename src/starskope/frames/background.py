@@ -3,10 +3,11 @@
 Owns box statistics that stars do not move, the repair of boxes that hold no sky, and the surface through them. Refuses
 to know time: each frame is estimated alone, so moving scattered light is followed and no frame depends on another.
 
-Own code is kept because it takes 25 ms on a full CCD where sep takes 39 (64-pixel boxes, one core), with the same
-error of shape: 0.34 e-/s rms under 126,000 stars against 0.34 (0.38 with sep's usual filter of 3x3 boxes), and 1.0
-against 1.3 (3.4 filtered) for a steep glow on 256x256 pixels, both in 0.8 ms. The light of unresolved stars, 0.8
-e-/s there, counts as sky: it lies under every star alike. sep's mode estimate keeps half of it. photutils takes 560 ms.
+Own code is kept because it follows steep light better than sep does: gradients are taken off before boxes are clipped.
+From frame to frame the surface wanders by 0.06 e-/s around the truth on synthetic sectors of 256x256 pixels (0.21 with
+one pass over the boxes), and its rms error on full frames of scattered light is 0.02-0.03 (0.02-0.07), where a pixel
+has 0.35 of noise; 33 ms on a full CCD, one core. sep takes 39 without that step, photutils 560. The light of unresolved
+stars counts as sky: it lies under every star alike. sep's mode estimate keeps half of it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 _MIN_PIXELS = 0.1  # of a box must be finite, else its neighbours tell its level
+_ROUGH_SIDE = 16  # pixels along each side of a box are enough to tell the gradients
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,9 @@ def fit_background(image: Image, science: tuple[slice, slice] | None = None, *, 
     -----
     Level of a box: median of its pixels after clipping at 3 sigma around the median until nothing changes. A box far
     above its neighbours is replaced by them; a natural bicubic spline through the box centres, continued linearly to
-    the edges, is the surface.
+    the edges, is the surface. Levels are taken twice, first from some of the pixels, then from all after that surface
+    is subtracted: a gradient across a box widens its clip, so stars that a flat sky leaves out would count as sky, more
+    of them the steeper the light.
     """
     whole = (slice(0, image.shape[0]), slice(0, image.shape[1]))
     region = whole if science is None else science
@@ -120,7 +124,14 @@ def fit_background(image: Image, science: tuple[slice, slice] | None = None, *, 
     if sky.size == 0:
         levels = np.full((1, 1), np.nan)
     else:
-        levels = _repaired(box_levels(sky, _edges(n_row, box), _edges(n_col, box)))
+        step = max(1, box // _ROUGH_SIDE)
+        n_box = [max(round(n / box), 1) for n in sky.shape]
+        some = sky[::step, ::step]
+        levels = _repaired(box_levels(some, _edges(some.shape[0], n_box[0]), _edges(some.shape[1], n_box[1])))
+        if np.isfinite(levels).all():
+            rough = Background(sky.shape, (slice(0, n_row), slice(0, n_col)), levels).plane()
+            residual = box_levels(np.subtract(sky, rough, out=rough), _edges(n_row, n_box[0]), _edges(n_col, n_box[1]))
+            levels = _repaired(levels + residual)
     return Background((image.shape[0], image.shape[1]), region, levels)
 
 
@@ -165,8 +176,8 @@ def box_levels(sky: Image, row_edges: Index, column_edges: Index) -> Array:
     return levels.reshape(n, m)
 
 
-def _edges(n: int, box: int) -> Index:
-    return np.rint(np.linspace(0, n, max(round(n / box), 1) + 1)).astype(np.intp)
+def _edges(n: int, n_box: int) -> Index:
+    return np.rint(np.linspace(0, n, n_box + 1)).astype(np.intp)
 
 
 def _places(edges: Index, side: int) -> Index:
