@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from starskope.frames.decode import decode_frame
-from starskope.frames.pointing import excursions
+from starskope.frames.pointing import excursions, restless
 from starskope.frames.reduce import ReduceSettings, reduce_block
 from starskope.frames.wcs import TanSip
 from starskope.synth import SectorConfig, SyntheticSector
@@ -33,6 +33,35 @@ def test_a_roll_about_the_centre_shows_at_the_corners() -> None:
     corner = np.hypot(49.5, 39.5) * roll
     offsets = excursions(solutions, np.ones(7, dtype=bool), _SCIENCE)
     np.testing.assert_allclose(offsets, [*[0] * 6, corner], atol=1e-5)
+
+
+def test_a_drift_over_a_gap_is_a_path_in_time() -> None:
+    time = np.r_[0:6, 40:46].astype(float)
+    solutions = [_wcs().shifted(0.01 * t, 0.0) for t in time]
+    steady = np.ones(12, dtype=bool)
+    np.testing.assert_allclose(excursions(solutions, steady, _SCIENCE, time), 0, atol=1e-7)
+    assert excursions(solutions, steady, _SCIENCE).max() > 0.05
+    unknown = np.where(time == 3, np.nan, time)
+    assert np.isfinite(excursions(solutions, steady, _SCIENCE, unknown)).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_a_few_frames_show_no_path(n: int) -> None:
+    solutions = [_wcs().shifted(shift, 0.0) for shift in (0.0, 1.0, 0.0, 0.0)[:n]]
+    steady = np.ones(n, dtype=bool)
+    assert not restless(excursions(solutions, steady, _SCIENCE), steady, 0.05).any()
+
+
+def test_a_path_that_bends_has_no_restless_frames_and_a_jump_on_it_is_one() -> None:
+    steps = np.arange(32)
+    bend = 0.0006 * (steps - 16.0) ** 2
+    steady = np.ones(32, dtype=bool)
+    offsets = excursions([_wcs().shifted(shift, 0.0) for shift in bend], steady, _SCIENCE)
+    assert np.count_nonzero(offsets > 0.05) > 4
+    assert not restless(offsets, steady, 0.05).any()
+    jumped = bend + np.where(steps == 20, 1.0, 0.0)
+    found = restless(excursions([_wcs().shifted(s, 0.0) for s in jumped], steady, _SCIENCE), steady, 0.05)
+    assert np.flatnonzero(found).tolist() == [20]
 
 
 def test_no_world_coordinates_is_no_verdict() -> None:

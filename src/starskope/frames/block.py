@@ -36,8 +36,9 @@ class ReduceSettings:
     min_finite : float
         Least fraction of science pixels that must hold a number.
     max_offset_px : float
-        A frame that points further than this from the path of its block, anywhere on the CCD, stays out of the stack:
-        there the clip would cut the wings of its stars on one side only. Calm TESS frames stay within 0.02 pixel.
+        A frame that points further than this, and than 5 robust sigma of its block, from the path of the block,
+        anywhere on the CCD, stays out of the stack: there the clip would cut the wings of its stars on one side only.
+        Calm TESS frames stay within 0.02 pixel. Fewer than five frames without flags are not judged.
     box : int or None
         Side of the boxes of the background, pixels; None chooses by the size of the frame.
     radius : float or None

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from starskope.frames.wcs import TanSip
 
-__all__ = ["Reference", "centroids", "excursions", "find_guides", "make_guides", "solve_wcs"]
+__all__ = ["Reference", "centroids", "excursions", "find_guides", "make_guides", "restless", "solve_wcs"]
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -29,6 +29,8 @@ _REACH = 6  # how far a frame may have moved, pixels; also the radius in which a
 _MAX_GUIDES = 400
 _SATURATED = 5e4  # e-/s in one pixel: half a full well of 2e5 electrons per 2 s
 _MIN_AFFINE = 8
+_MIN_STEADY = 5  # the smallest block in which one frame off the path cannot bend it
+_MAX_PATH = 128  # steady frames that tell the slope: pairs grow with the square
 _MAX_CORNER_ERR = 0.03  # pixels: an affine motion less certain than this at the corners is not worth its freedom
 
 
@@ -244,7 +246,12 @@ def _robust_affine(terms: Array, motion: Array) -> tuple[Array, float, int]:
     return solution, float(scatter * leverage), int(now.sum())
 
 
-def excursions(solutions: Sequence[TanSip | None], steady: NDArray[np.bool_], science: tuple[slice, slice]) -> Array:
+def excursions(
+    solutions: Sequence[TanSip | None],
+    steady: NDArray[np.bool_],
+    science: tuple[slice, slice],
+    time: Array | None = None,
+) -> Array:
     """Tell how far each frame of a block points from where its neighbours do.
 
     Parameters
@@ -255,11 +262,14 @@ def excursions(solutions: Sequence[TanSip | None], steady: NDArray[np.bool_], sc
         Frames without flags: they say where the block points, and how it drifts.
     science : tuple of slice
         The region whose centre and corners are compared.
+    time : ndarray, shape (n_frame,), float64, optional
+        Of each frame, in any unit; without it, or where a steady frame has none, frames count as evenly spaced.
 
     Returns
     -------
     ndarray, shape (n_frame,), float64
-        Largest displacement of the five points from the block's path, pixels; NaN without world coordinates.
+        Largest displacement of the five points from the block's path, pixels; NaN without world coordinates, and for
+        a frame without a time where the others have theirs.
 
     Notes
     -----
@@ -280,10 +290,45 @@ def excursions(solutions: Sequence[TanSip | None], steady: NDArray[np.bool_], sc
         if wcs is not None:
             places[k] = wcs.world_to_pixel(*sky)
     known = np.flatnonzero(steady & np.isfinite(places).all(axis=(1, 2)))
-    before, after = np.triu_indices(known.size, 1)
-    slope = np.zeros(places.shape[1:])
+    when = np.arange(len(solutions), dtype=np.float64)
+    if time is not None and known.size and np.isfinite(time[known]).all():
+        when = time - time[known[0]]
     if known.size > 2:
-        steps = (known[after] - known[before])[:, None, None]
-        slope = np.median((places[known[after]] - places[known[before]]) / steps, axis=0)
-    places -= slope * np.arange(len(solutions))[:, None, None]
+        some = known[:: -(-known.size // _MAX_PATH)]
+        before, after = np.triu_indices(some.size, 1)
+        apart = when[some[after]] - when[some[before]]
+        before, after, apart = before[apart != 0], after[apart != 0], apart[apart != 0]
+        if apart.size:
+            slopes = (places[some[after]] - places[some[before]]) / apart[:, None, None]
+            places -= np.median(slopes, axis=0) * when[:, None, None]
     return np.asarray(np.hypot(*np.moveaxis(places - np.median(places[known], axis=0), 1, 0)).max(axis=1))
+
+
+def restless(offsets: Array, steady: NDArray[np.bool_], max_offset_px: float) -> NDArray[np.bool_]:
+    """Tell which steady frames of a block point too far from its path.
+
+    Parameters
+    ----------
+    offsets : ndarray, shape (n_frame,), float64
+        From `excursions`.
+    steady : ndarray, shape (n_frame,), bool
+        As given there.
+    max_offset_px : float
+        No frame nearer than this is restless.
+
+    Returns
+    -------
+    ndarray, shape (n_frame,), bool
+        False wherever `steady` is, and everywhere in a block of fewer than five steady frames: they show no path.
+
+    Notes
+    -----
+    The limit is not below 5 robust sigma of the block: where every frame leaves the straight path a little, as on a
+    path that bends, none is restless.
+    """
+    known = steady & np.isfinite(offsets)
+    if np.count_nonzero(known) < _MIN_STEADY:
+        return np.zeros(steady.shape, dtype=bool)
+    # The median length of a vector of two normal components is 1.1774 sigma.
+    limit = max(max_offset_px, 5.0 * float(np.median(offsets[known])) / 1.1774)
+    return known & (np.where(known, offsets, 0.0) > limit)

@@ -19,7 +19,7 @@ from starskope.frames.background import Background, fit_background
 from starskope.frames.block import BlockProduct, ReduceSettings
 from starskope.frames.clip import clip_series
 from starskope.frames.decode import Frame
-from starskope.frames.pointing import Reference, excursions, make_guides, solve_wcs
+from starskope.frames.pointing import Reference, excursions, make_guides, restless, solve_wcs
 from starskope.frames.targets import Targets
 from starskope.frames.wcs import TanSip, has_wcs
 from starskope.parallel import map_ranges
@@ -111,11 +111,6 @@ def reduce_block(
 
     map_ranges(subtract, len(frames), 1, workers)
     solutions, notes = _world_coordinates(frames, cube, used, measured, reference, workers)
-    if used.any():
-        offsets = excursions(solutions, used, frames[int(np.argmax(used))].science)
-        for k in np.flatnonzero(used & (offsets > settings.max_offset_px)):
-            used[k] = False
-            reasons[k] = f"points {offsets[k]:.2f} pixels off its neighbours, without a flag"
     product = BlockProduct.empty(
         frames,
         targets.radius,
@@ -124,6 +119,11 @@ def reduce_block(
         reasons,
         notes,
     )
+    if used.any():
+        offsets = excursions(solutions, used, frames[int(np.argmax(used))].science, product.time)
+        for k in np.flatnonzero(restless(offsets, used, settings.max_offset_px)):
+            used[k] = False
+            reasons[k] = f"points {offsets[k]:.2f} pixels off its neighbours, without a flag"
 
     def photograph(k: int, _stop: int) -> None:
         model = backgrounds[k]
