@@ -133,7 +133,7 @@ def test_one_bad_frame_is_left_out_named_and_loses_nothing_else(
     lines = [line for line in said.err.splitlines() if line.startswith("left out: ")]
     assert len(lines) == 1
     assert re.search(pattern, lines[0]), lines[0]
-    assert "1 frames left out" in said.out
+    assert "1 frame left out" in said.out
     rows = pyarrow.parquet.read_table(out / "manifest.parquet").to_pylist()
     assert len(rows) == N_FRAME
     (row,) = (row for row in rows if row["status"] == "left out")
@@ -296,6 +296,16 @@ def test_a_bad_catalogue(
         path.write_bytes(content)
     assert re.search(told, _fail(["run", str(frames), str(tmp_path / "out"), "--stars", str(path)], 2, capsys))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["curves", "run"])
+def test_a_catalogue_that_is_not_there(
+    command: str, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = _fail([command, str(frames), "--stars", "no.csv", str(tmp_path / "out.zarr")], 2, capsys)
+    assert re.search(r"catalogue '?no\.csv'? does not exist", line)
+    assert "has room" not in line
+    assert not (tmp_path / "out.zarr").exists()
 
 
 def test_an_output_that_is_a_file(

@@ -232,6 +232,8 @@ def test_wrong_words_exit_2(arguments: list[str], told: str, capsys: pytest.Capt
         (["find"], "no --sector given: name sector, camera and CCD"),
         (["run", "--sector", "1", "--camera", "7", "--ccd", "1", "out"], 'camera is 7, expected 1 to 4 or "all"'),
         (["find", "--sector", "1", "--endpoint-url", "ftp://x"], "must start with http:// or https://"),
+        (["find", "--sector", "1", "--bucket", "my bucket"], "bucket is 'my bucket': expected 3 to 63 letters"),
+        (["curves", ".", "--stars", "no.csv", "c.zarr"], "no FITS files in ."),
         (["stack", "--sector", "1", "--camera", "1", "--ccd", "all", "a.fits"], '"all" is for find, download and run'),
     ],
 )

@@ -7,6 +7,7 @@ Refuses to do the work: each command stands in `starskope.cli_commands`.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -60,6 +61,9 @@ def _explain(error: Exception) -> tuple[str, int]:
         return str(error), 1
     if isinstance(error, ValueError | TypeError):
         return str(error), 2
+    if isinstance(error, FileNotFoundError) and error.strerror != os.strerror(errno.ENOENT):
+        # Our own words, remedy included: an input that was named and is not there.
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error), 2
     if isinstance(error, OSError):
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return f"{where}: choose a place that can be written and has room", 1

@@ -107,7 +107,11 @@ def _explain_connection(error: BaseException, client: Client) -> Fault:
     if isinstance(error, boto.HTTPClientError):
         return Fault(f"{client.endpoint} does not speak HTTP as expected ({type(cause).__name__})", retry=True)
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
-        return Fault("signed requests were asked for but no credentials were found: set up a profile", retry=False)
+        text = (
+            "signed requests were asked for but no credentials were found: set AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY, name a profile, or leave signing off for a public bucket"
+        )
+        return Fault(text, retry=False)
     return Fault(f"{type(error).__name__}: {_first_line(error)}", retry=False)
 
 

@@ -17,6 +17,7 @@ from starskope.transfer.checks import AnswerError, plain_etag
 from starskope.transfer.client import Client
 from starskope.transfer.faults import NETWORK_ERRORS, explain
 from starskope.transfer.pacing import backoff_s
+from starskope.transfer.uris import check_bucket
 
 __all__ = ["ObjectInfo", "list_objects", "list_prefixes"]
 
@@ -68,6 +69,8 @@ async def list_objects(
 
     Raises
     ------
+    ValueError
+        When no bucket can have this name.
     TransferError
         When the bucket is missing or refused, the answer is not a listing, or every try failed.
     """
@@ -112,6 +115,7 @@ async def list_prefixes(client: Client, bucket: str, prefix: str) -> list[str]:
 async def _pages(
     client: Client, bucket: str, prefix: str, *, delimiter: str | None, start_after: str | None
 ) -> AsyncIterator[dict[str, Any]]:
+    check_bucket(bucket)
     arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **client.request_arguments}
     if delimiter is not None:
         arguments["Delimiter"] = delimiter

@@ -9,12 +9,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["S3Uri", "local_name"]
+__all__ = ["S3Uri", "check_bucket", "local_name"]
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-_]{1,61}[a-z0-9]", re.IGNORECASE)
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _MAX_NAME_BYTES = 255
 _MAX_KEY_BYTES = 1024
+
+
+def check_bucket(name: str) -> None:
+    """Raise ValueError when no bucket can have this name."""
+    if not _BUCKET.fullmatch(name):
+        raise ValueError(f"bucket is {name!r}: expected 3 to 63 letters, digits, dots, dashes, such as 'stpubdata'")
 
 
 @dataclass(frozen=True, order=True)
