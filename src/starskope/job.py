@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -111,7 +111,7 @@ def run(
     Notes
     -----
     Frames are reduced in blocks of ``config.block_frames`` by index while the next ones are downloaded. Memory: one
-    block of planes, its scratch, and twice ``config.options.bytes_in_flight``. Results depend on neither the number
+    block of planes, and twice ``config.options.bytes_in_flight``. Results depend on neither the number
     of workers nor on how often the run was stopped.
 
     Examples
@@ -297,6 +297,9 @@ class _CcdRun:
                         if arrived != index:
                             raise RuntimeError(f"frame {arrived} came where frame {index} was due")
                         self._sort(index, item, good, left_out, exposures)
+                        del item
+                        if storing is None or storing.done():
+                            await _beside(self._gather, good)
                     if storing is not None:
                         await storing
                     storing = asyncio.create_task(self._store(number, good, left_out, reference, stars))
@@ -305,7 +308,17 @@ class _CcdRun:
         finally:
             if storing is not None and not storing.done():
                 await asyncio.gather(storing, return_exceptions=True)
+            self.scratch = None
             self.progress.close()
+
+    def _gather(self, good: list[Frame]) -> None:
+        """Move the planes of a block into the one array in which blocks are reduced, when it is free."""
+        if self.scratch is None:
+            self.scratch = np.empty((self.config.block_frames, *self.shape), np.float32)
+        for k, frame in enumerate(good):
+            if not np.may_share_memory(frame.image, self.scratch[k]):
+                self.scratch[k] = frame.image
+                good[k] = replace(frame, image=self.scratch[k])
 
     def _sort(
         self,
@@ -364,12 +377,11 @@ class _CcdRun:
         self.progress.note(f"left out: {text}")
 
     async def _store(
-        self, number: int, good: Sequence[Frame], left_out: Sequence[LeftOut], reference: Reference, stars: Table
+        self, number: int, good: list[Frame], left_out: Sequence[LeftOut], reference: Reference, stars: Table
     ) -> None:
         product: Any = None
         if good:
-            if self.scratch is None:  # One array for all blocks: they are reduced one at a time.
-                self.scratch = np.empty((self.config.block_frames, *self.shape), np.float32)
+            await _beside(self._gather, good)
             product = await _beside(
                 reduce_block,
                 good,

@@ -237,5 +237,5 @@ def disk_bytes(n_frame: int, block_frames: int, shape: tuple[int, int], n_star: 
 
 
 def memory_bytes(block_frames: int, shape: tuple[int, int], bytes_in_flight: int) -> int:
-    """Bytes that a run holds at its largest: two copies of a block of planes, what is in flight, the libraries."""
-    return 2 * block_frames * 4 * shape[0] * shape[1] + 2 * bytes_in_flight + 300_000_000
+    """Bytes that a run holds at its largest: a block of planes, as much as is in flight waiting for it, libraries."""
+    return block_frames * 4 * shape[0] * shape[1] + 2 * bytes_in_flight + 300_000_000

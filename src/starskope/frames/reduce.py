@@ -2,7 +2,8 @@
 
 Owns the order of the steps (quality, background, world coordinates, apertures, clipped stack) and which frame serves as
 reference for one without world coordinates. Pure: frames in, arrays out, nothing awaited, read or written, inputs left
-as they are; the result depends on the frames and the settings alone, never on the number of workers.
+as they are (frames that lie in the scratch array aside); the result depends on the frames and the settings alone, never
+on the number of workers.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def reduce_block(
     shape : tuple of int, optional
         (n_row, n_col) of the series; without it that of most frames of the block.
     scratch : ndarray, shape (>= n_frame, n_row, n_col), float32, optional
-        Where to put the background-subtracted frames; overwritten. A new array of that size without it.
+        Where to put the background-subtracted frames; overwritten. Frame ``k`` may lie in ``scratch[k]``: it is then
+        subtracted where it lies, and the block takes half the memory. A new array of that size without it.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def reduce_block(
 
     Notes
     -----
-    Memory: the frames, as much again for the subtracted frames, and one plane per worker.
+    Memory: the frames, as much again for the subtracted frames unless they lie in `scratch`, two planes per worker.
     """
     if not frames:
         raise ValueError("a block needs at least one frame")
