@@ -103,6 +103,10 @@ ONE_BAD_FRAME: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: _replace_card(path, "BITPIX", "BITPIX  =                  -99"),
         r"{name}.*BITPIX.*-99",
     ),
+    "half the BITPIX": (
+        lambda path: _replace_card(path, "BITPIX", "BITPIX  =                   16"),
+        r"{name} has BITPIX = 16, expected -32: not a calibrated frame",
+    ),
     "another shape": (_other_shape, r"{name} is 78x140 pixels, the others are 94x152"),
     "all NaN": (_blank, r"{name}.*every science pixel is NaN"),
     "duplicate": (_copy_of_the_one_before, r"{name} is a duplicate: same exposure as {before}"),
@@ -296,6 +300,14 @@ def test_a_bad_catalogue(
         path.write_bytes(content)
     assert re.search(told, _fail(["run", str(frames), str(tmp_path / "out"), "--stars", str(path)], 2, capsys))
     assert not (tmp_path / "out").exists()
+
+
+def test_target_pixels_are_no_frame(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first image of a cutout is its aperture mask."""
+    (cutout,) = (data_dir / "cutouts").glob("*.fits")
+    line = _fail(["stack", str(cutout), str(tmp_path / "stack.fits")], 1, capsys)
+    assert f"{cutout.name} holds target pixels or a cutout, expected a full frame image" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["curves", "run"])

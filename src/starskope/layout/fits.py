@@ -8,6 +8,7 @@ raises ``FrameError`` with the remedy. Headers themselves are in ``layout.header
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ FFI_PLANE_REQUEST = 17_786_880
 """Leading bytes that hold headers and calibrated plane of every full TESS FFI: 31,680 and 2078 x 2136 float32."""
 
 _FFI_PLANE = 17_755_200
+_CALIBRATED = re.compile(r"CAMERA\.CCD \d\.\d cal")
 _BITPIX = frozenset({8, 16, 32, 64, -32, -64})
 
 
@@ -139,7 +141,7 @@ def locate_image(
     name : str
         What error messages call the data.
     bitpix : int, optional
-        Refuse any other BITPIX.
+        Refuse any other BITPIX; default: -32 for the calibrated plane of an FFI, else any.
     complete : bool
         Refuse a buffer that ends before the plane does; False to ask only where the plane lies.
 
@@ -173,6 +175,11 @@ def locate_image(
         if n_row == 0 or n_col == 0:
             raise FrameError(f"{name}: the image in HDU{number} is empty ({n_row} rows x {n_col} columns)")
         plane = ImagePlane(header, primary, hdu.offset, n_row, n_col, header["BITPIX"], hdu.n_bytes, number)
+        # The width of a damaged header would be believed: pixels of halves of numbers, and nothing missing at the end.
+        if bitpix is None and _CALIBRATED.fullmatch(str(header.get("EXTNAME", ""))):
+            bitpix = -32
+        if header.get("EXTNAME") == "APERTURE":
+            raise FrameError(f"{name} holds target pixels or a cutout, expected a full frame image")
         if bitpix is not None and plane.bitpix != bitpix:
             raise FrameError(f"{name} has BITPIX = {plane.bitpix}, expected {bitpix}: not a calibrated frame")
         if complete and hdu.offset + hdu.n_bytes > len(view):
