@@ -50,6 +50,10 @@ def test_find_speaks_json_and_writes_tables(
     assert {"uri", "size", "etag", "sector", "start_btjd"} <= set(records[0])
     table = Table.read(tmp_path / "ffis.csv", format="ascii.csv")
     assert [record["uri"] for record in records] == table["uri"].tolist()
+    before = (tmp_path / "ffis.csv").read_bytes()
+    (tmp_path / ".ffis.csv.part").mkdir()  # the name under which the new table would grow
+    assert main(["find", *served, "--output", str(tmp_path / "ffis.csv")]) == 1
+    assert (tmp_path / "ffis.csv").read_bytes() == before
     assert main(["find", *served, "--output", str(tmp_path / "ffis.doc")]) == 2
     assert "--output is" in capsys.readouterr().err
 
@@ -122,6 +126,15 @@ def test_stack_and_curves_of_files(sector_dir: Path, tmp_path: Path, capsys: pyt
     record = json.loads(capsys.readouterr().out)
     curves = LightCurves.read(tmp_path / "c.zarr")
     assert (record["n_time"], record["n_star"]) == (curves.n_time, curves.n_star) == (8, CONFIG.n_star)
+    assert record["n_star_off"] == 0
+    away = Table(
+        {"tic_id": [1, 2], "ra": [float(curves.stars["ra"][0]), 10.0], "dec": [float(curves.stars["dec"][0]), 80]}
+    )
+    away["tmag"] = 10.0
+    away.write(tmp_path / "away.csv")
+    assert main(["curves", *files, str(tmp_path / "away.zarr"), "--stars", str(tmp_path / "away.csv")]) == 0
+    assert "2 light curves of 8 cadences" in (said := capsys.readouterr().out)
+    assert "1 star never fully on the frames" in said
 
 
 @pytest.mark.parametrize("command", ["stack", "curves"])

@@ -66,7 +66,9 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error), 2
     if isinstance(error, OSError):
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return f"{where}: choose a place that can be written and has room", 1
+        # What another part of the program wrote names its own remedy.
+        remedy = "" if "free s" in where else ": choose a place that can be written and has room"
+        return f"{where}{remedy}", 1
     return f"{type(error).__name__}: {error}: this is a defect; set {DEBUG}=1 to see where, and report it", 1
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -126,10 +127,12 @@ def curves(arguments: Namespace) -> int:
     stars = _stars(arguments, ccd)
     measured = light_curves(frames, stars, options=_options(arguments), workers=arguments.workers)
     measured.write(Path(out))
+    n_off = int((~(measured.flux == measured.flux).any(axis=0)).sum())  # NaN on every cadence
     if arguments.json:
-        say_json({"out": str(out), "n_time": measured.n_time, "n_star": measured.n_star})
+        say_json({"out": str(out), "n_time": measured.n_time, "n_star": measured.n_star, "n_star_off": n_off})
     else:
-        say(f"{_count(measured.n_star, 'light curve')} of {_count(measured.n_time, 'cadence')} in {out}")
+        off = f"; {_count(n_off, 'star')} never fully on the frames (NaN)" if n_off else ""
+        say(f"{_count(measured.n_star, 'light curve')} of {_count(measured.n_time, 'cadence')} in {out}{off}")
     return _tell_left_out((frame["frame"], frame["reason"]) for frame in measured.meta.get("left_out", ()))
 
 
@@ -333,10 +336,15 @@ def _stars(arguments: Namespace, ccd: CcdId) -> Any:
 
 
 def _write_table(table: Any, path: Path) -> None:
+    from starskope.journal import write_atomic
+
     formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".parquet": "parquet"}
     if path.suffix not in formats:
         raise ValueError(f"--output is {path}, expected a name that ends in {', '.join(formats)}")
-    table.write(path, format=formats[path.suffix], overwrite=True)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / path.name
+        table.write(whole, format=formats[path.suffix])
+        write_atomic(path, whole.read_bytes())
 
 
 def _show_plan(arguments: Namespace, sources: Sequence[str], purpose: str) -> int:
