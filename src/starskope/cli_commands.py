@@ -95,6 +95,7 @@ def stack(arguments: Namespace) -> int:
     if arguments.dry_run:
         return _show_plan(arguments, sources, "stack")
     _check_suffix(out, (".fits",))
+    _spare_foreign(Path(out))
     frames, _ = _frames(arguments, sources)
     stacked = make(
         frames,
@@ -244,6 +245,22 @@ def _tell_left_out(frames: Iterable[tuple[str, str]]) -> int:
 def _check_suffix(out: str, suffixes: tuple[str, ...]) -> None:
     if not out.endswith(suffixes):
         raise ValueError(f"OUT is {out}, expected a name that ends in {' or '.join(suffixes)}: it comes last")
+
+
+def _spare_foreign(out: Path) -> None:
+    """Refuse to write over a file that is no stack: without OUT, the last frame of ``*.fits`` would be it."""
+    from starskope.errors import FrameError
+    from starskope.layout.fits import parse_header
+
+    if not out.exists():
+        return
+    try:
+        with out.open("rb") as file:
+            is_stack = "NFRAMES" in parse_header(file.read(1 << 20), name=out.name)
+    except (FrameError, IsADirectoryError):
+        is_stack = False
+    if not is_stack:
+        raise ValueError(f"{out} exists and is no stack: it is left alone; OUT comes last, choose another name")
 
 
 def _expand(sources: Iterable[str]) -> list[str]:
