@@ -25,6 +25,7 @@ __all__ = ["PlaneFile", "decode_rows", "read_bytes"]
 
 _RAW_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _HEADER_BYTES = 16 * 2880
+_STEP_BYTES = 1 << 20  # what is read at once stays in cache until it is decoded, and its pages are used again
 
 
 def decode_rows(buffer: Any, offset: int, plane: ImagePlane, name: str, out: NDArray[np.float32]) -> None:
@@ -135,12 +136,15 @@ class PlaneFile:
     def read_rows(self, start: int, stop: int, out: NDArray[np.float32]) -> None:
         """Decode rows ``start`` to ``stop`` into ``out`` (stop - start, n_col), reading only their bytes."""
         row_bytes = abs(self.plane.bitpix) // 8 * self.plane.n_col
-        n_bytes = (stop - start) * row_bytes
+        step = max(1, _STEP_BYTES // row_bytes)
         with self.path.open("rb", buffering=0) as file:
-            data = read_bytes(file, self.plane.offset + start * row_bytes, n_bytes)
-        if len(data) < n_bytes:
-            raise FrameError(f"{self.name} became shorter while it was read: is it still being written?")
-        decode_rows(data, 0, self.plane, self.name, out)
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                n_bytes = (last - first) * row_bytes
+                data = read_bytes(file, self.plane.offset + first * row_bytes, n_bytes)
+                if len(data) < n_bytes:
+                    raise FrameError(f"{self.name} became shorter while it was read: is it still being written?")
+                decode_rows(data, 0, self.plane, self.name, out[first - start : last - start])
 
     def read_all(self) -> bytearray:
         """Return the bytes of the whole file, as for checksums."""
