@@ -18,7 +18,6 @@ _PACKAGE = _CHECKOUT / "src" / "starskope"
 
 # In the order in which light travels: a room may import rooms that stand before it.
 ROOMS = ["layout", "transfer", "archive", "frames", "curves", "synth", "search", "learn", "report", "job", "cli"]
-FOUNDATION = {"errors", "validation", "parallel", "_core"}
 # Single modules at the top of the package belong to a room too.
 TOP_MODULES = {
     **dict.fromkeys(("demo", "job", "journal", "outcome", "plan", "products", "progress", "runconfig"), "job"),

@@ -277,7 +277,7 @@ def test_a_writer_that_fails_leaves_the_old_data_and_no_litter(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some/inner/file")
 
     if step == "flush":
-        monkeypatch.setattr(landing, "_flush", no_space)
+        monkeypatch.setattr(landing, "flush", no_space)
     else:
         rename = Path.rename
 

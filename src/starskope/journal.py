@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.durable import flush
+
 __all__ = ["Journal", "WorkInProgressError", "publish", "sync_tree", "write_atomic"]
 
 _SCHEMA = """
@@ -37,28 +39,15 @@ class WorkInProgressError(ValueError):
     """Another run holds this output directory."""
 
 
-def _sync_directory(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def sync_tree(root: Path) -> None:
     """Bring every file and folder under `root` (a file or a folder) to the disk."""
     if root.is_file():
-        _sync_file(root)
+        flush(root)
         return
     for folder, _, names in os.walk(root):
         for name in names:
-            _sync_file(Path(folder, name))
-        _sync_directory(Path(folder))
+            flush(Path(folder, name))
+        flush(Path(folder))
 
 
 def publish(temporary: Path, path: Path) -> None:
@@ -71,7 +60,7 @@ def publish(temporary: Path, path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     temporary.replace(path)
-    _sync_directory(path.parent)
+    flush(path.parent)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from starskope.durable import flush
+
 __all__ = ["replaced_folder_of", "replacing_file", "replacing_folder"]
 
 
@@ -28,9 +30,9 @@ def replacing_file(path: Path) -> Iterator[Path]:
         part = _fresh_part(path)
         try:
             yield part
-            _flush(part)
+            flush(part)
             part.replace(path)
-            _flush(path.parent)
+            flush(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
@@ -56,13 +58,13 @@ def replacing_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Pa
             yield part
             for folder, _, names in os.walk(part, topdown=False):
                 for name in names:
-                    _flush(Path(folder, name))
-                _flush(Path(folder))
+                    flush(Path(folder, name))
+                flush(Path(folder))
             if path.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 path.rename(old)
             part.rename(path)
-            _flush(path.parent)
+            flush(path.parent)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -78,14 +80,6 @@ def _fresh_part(path: Path) -> Path:
     else:
         part.unlink(missing_ok=True)
     return part
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

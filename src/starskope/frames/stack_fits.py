@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 
+from starskope.durable import flush
 from starskope.errors import FrameError
 from starskope.layout.cards import format_card
 
@@ -37,19 +38,11 @@ def write(stack: Stack, path: str | os.PathLike[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(path.parent)
+        flush(path.parent)
     except OSError as error:
         raise OSError(error.errno, f"stack not written: {error.strerror or error}", str(path)) from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hdus(stack: Stack) -> fits.HDUList:

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from errno import EACCES, EAGAIN, EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 
+from starskope.durable import flush
 from starskope.errors import TransferError
-from starskope.transfer.manifest import MANIFEST_NAME, ManifestRow, sync_directory, write_manifest
+from starskope.transfer.manifest import MANIFEST_NAME, ManifestRow, write_manifest
 from starskope.transfer.partfile import PART_PATTERN
 from starskope.transfer.wanted import Wanted
 
@@ -67,7 +68,7 @@ def record(directory: Path, rows: list[ManifestRow]) -> None:
         When the disk refuses.
     """
     # The names of the files must be on the disk before a record vouches for them.
-    sync_directory(directory)
+    flush(directory)
     try:
         write_manifest(directory / MANIFEST_NAME, rows)
     except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from starskope.durable import flush
 from starskope.errors import FrameError
 
 __all__ = ["MANIFEST_NAME", "ManifestRow", "read_manifest", "replace_file", "write_manifest"]
@@ -131,13 +132,4 @@ def replace_file(path: Path, data: bytes | pa.Buffer) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path.parent)
