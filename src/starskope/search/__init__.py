@@ -1,0 +1,1 @@
+"""Signals in light curves: power spectra, Lomb-Scargle periodograms, spectrograms, transits and their verdicts."""
