@@ -21,7 +21,9 @@ ROOMS = ["layout", "transfer", "archive", "frames", "curves", "synth", "search",
 # Single modules at the top of the package belong to a room too.
 TOP_MODULES = {
     **dict.fromkeys(("demo", "job", "journal", "outcome", "plan", "products", "progress", "runconfig"), "job"),
-    **dict.fromkeys(("cli", "cli_commands", "installation", "__main__"), "cli"),
+    **dict.fromkeys(
+        ("cli", "cli_commands", "cli_learn", "cli_search", "cli_spectra", "installation", "__main__"), "cli"
+    ),
 }
 
 MAY_AWAIT = {"frames/stream.py", "frames/cutouts.py", "curves/extract.py", "job.py"}
