@@ -24,9 +24,9 @@ def replaced_folder_of(path: Path) -> Path:
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
+def replacing_file(path: Path, what: str = "light curves") -> Iterator[Path]:
     """Yield a temporary name beside ``path``; on success it is flushed and takes the place of ``path`` in one step."""
-    with _explained(path):
+    with _explained(path, what):
         part = _fresh_part(path)
         try:
             yield part
@@ -38,7 +38,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
+def replacing_folder(path: Path, is_ours: Callable[[Path], bool], what: str = "light curves") -> Iterator[Path]:
     """Yield a new folder beside ``path``; on success it is flushed and takes the place of ``path``.
 
     A folder that holds files cannot be replaced in one step: the old one is renamed away, the new one takes its name,
@@ -49,9 +49,9 @@ def replacing_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Pa
     ValueError
         Something stands at ``path`` that ``is_ours`` does not know: it is left alone.
     """
-    with _explained(path):
+    with _explained(path, what):
         if path.is_symlink() or (path.exists() and not is_ours(path)):
-            raise ValueError(f"{path} exists and holds no light curves: it is left alone; choose another name")
+            raise ValueError(f"{path} exists and holds no {what}: it is left alone; choose another name")
         part, old = _fresh_part(path), replaced_folder_of(path)
         try:
             part.mkdir()
@@ -83,7 +83,7 @@ def _fresh_part(path: Path) -> Path:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, what: str) -> Iterator[None]:
     """Say in one line which product could not be written, instead of naming a temporary file deep inside it."""
     try:
         yield
@@ -92,5 +92,5 @@ def _explained(path: Path) -> Iterator[None]:
             raise
         # NumPy tells of a short write without a number; no other reason than a lack of space is known for it.
         number = errno.ENOSPC if error.errno is None else error.errno
-        reason = f"light curves could not be written ({error.strerror or error}); free space or choose another folder"
+        reason = f"{what} could not be written ({error.strerror or error}); free space or choose another folder"
         raise OSError(number, reason, str(path)) from error

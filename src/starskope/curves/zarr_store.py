@@ -12,11 +12,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from starskope.curves.columns import column_specs, encode_column, table_from_specs
 from starskope.curves.landing import replacing_folder
+from starskope.curves.zarr_arrays import get_array, get_stars, open_store, put_array, put_stars
 from starskope.errors import FrameError
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "read_zarr", "write_zarr"]
 
 FORMAT = "starskope.light_curves"
 FORMAT_VERSION = 1
-STARS_PER_CHUNK = 256
+_WHAT = "light curves"
 
 # name -> (axes, unit; None = that of the flux)
 _ARRAYS: dict[str, tuple[tuple[str, ...], str | None]] = {
@@ -50,7 +47,6 @@ def write_zarr(curves: LightCurves, path: Path) -> None:
     import zarr
 
     with replacing_folder(path, _is_store) as part:
-        specs = column_specs(curves.stars)
         group = zarr.create_group(
             part,
             zarr_format=3,
@@ -70,63 +66,15 @@ def write_zarr(curves: LightCurves, path: Path) -> None:
         for name, (axes, unit) in _ARRAYS.items():
             values = getattr(curves, name)
             if values is not None:
-                _put(group, name, values, axes, {"unit": curves.flux_unit if unit is None else unit})
-        table = group.create_group("stars", attributes={"columns": specs})
-        for spec in specs:
-            values = encode_column(curves.stars[spec["name"]])
-            if spec["kind"] == "text":
-                # Bytes as a matrix: Zarr's own text dtypes are not part of the v3 specification.
-                values = values.view(np.uint8).reshape(values.size, values.dtype.itemsize)
-            axes = ("star", *[f"axis_{i}" for i in range(1, values.ndim)])
-            _put(table, spec["key"], values, axes, {"unit": spec["unit"] or ""})
-
-
-def _put(group: Any, name: str, values: NDArray[Any], axes: tuple[str, ...], attributes: dict[str, Any]) -> None:
-    from zarr.codecs import BloscCodec, Crc32cCodec
-
-    chunks = tuple(
-        max(1, min(STARS_PER_CHUNK, n) if axis == "star" else n) for axis, n in zip(axes, values.shape, strict=True)
-    )
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=chunks,
-        # Sorting bytes by significance first makes fluxes a third smaller; Zstandard alone takes off a seventh, in
-        # twice the time. The sum outside tells a flipped bit on reading.
-        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
-        fill_value=np.nan if values.dtype.kind == "f" else 0,
-        dimension_names=axes,
-        attributes=attributes,
-        # Every chunk is written, also one of NaN alone: a chunk that is absent was lost.
-        config={"write_empty_chunks": True},
-    )
-    # One chunk at a time: of several, zarr would go on writing some after another has failed, into a folder that is
-    # being removed.
-    along = axes.index("star") if "star" in axes else 0
-    for start in range(0, values.shape[along] if values.size else 0, chunks[along]):
-        chunk = (*[slice(None)] * along, slice(start, start + chunks[along]))
-        array[chunk] = values[chunk]
+                put_array(group, name, values, axes, {"unit": curves.flux_unit if unit is None else unit})
+        put_stars(group, curves.stars)
 
 
 def _is_store(path: Path) -> bool:
     try:
-        return bool(_open(path).attrs.get("format") == FORMAT)
+        return bool(open_store(path, _WHAT).attrs.get("format") == FORMAT)
     except FrameError:
         return False
-
-
-def _open(path: Path) -> Any:
-    import zarr
-
-    if not (path / "zarr.json").is_file():
-        raise FrameError(f"{path} is a folder without zarr.json, no Zarr v3 store: write the light curves again")
-    try:
-        return zarr.open_group(path, mode="r", zarr_format=3)
-    except Exception as error:  # zarr raises KeyError, TypeError, ValueError and its own classes on damaged metadata
-        raise FrameError(
-            f"{path}: zarr.json describes no readable group ({error}): write the light curves again"
-        ) from error
 
 
 def read_zarr(path: Path, stars: slice | None = None) -> LightCurves:
@@ -139,7 +87,7 @@ def read_zarr(path: Path, stars: slice | None = None) -> LightCurves:
     """
     from starskope.curves.container import LightCurves
 
-    group = _open(path)
+    group = open_store(path, _WHAT)
     attributes = dict(group.attrs)
     if attributes.get("format") != FORMAT:
         raise FrameError(f"{path} is a Zarr group, but not of light curves (format {attributes.get('format')!r})")
@@ -149,17 +97,14 @@ def read_zarr(path: Path, stars: slice | None = None) -> LightCurves:
     chosen = stars or slice(None)
     try:
         arrays: dict[str, Any] = {
-            name: _get(path, group, name, axes, chosen)
+            name: get_array(path, group, name, axes, _WHAT, dtype=_DTYPES.get(name), stars=chosen)
             for name, (axes, _) in _ARRAYS.items()
             if name in attributes["arrays"]
         }
-        table = group["stars"]
-        specs = list(table.attrs["columns"])
-        columns = {spec["key"]: _get_column(path, table, spec, chosen) for spec in specs}
         exposure_s = attributes["exposure_s"]
         return LightCurves(
             **arrays,
-            stars=table_from_specs(specs, columns),
+            stars=get_stars(path, group, _WHAT, chosen),
             time_zero=attributes["time_zero"],
             exposure_s=math.nan if exposure_s is None else exposure_s,
             mission=attributes["mission"],
@@ -169,28 +114,3 @@ def read_zarr(path: Path, stars: slice | None = None) -> LightCurves:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"{path} is damaged ({error}): write the light curves again") from error
-
-
-def _get_column(path: Path, table: Any, spec: dict[str, Any], stars: slice) -> NDArray[Any]:
-    values = _get(path, table, spec["key"], ("star",), stars)
-    if spec["kind"] == "text":
-        values = np.ascontiguousarray(values).view(f"S{values.shape[1]}").reshape(values.shape[0])
-    return values
-
-
-def _get(path: Path, group: Any, name: str, axes: tuple[str, ...], stars: slice) -> NDArray[Any]:
-    try:
-        if name not in group:
-            raise ValueError("it is missing")
-        array = group[name]
-        if "object" in str(array.dtype) or array.dtype.kind not in "iufb":
-            raise TypeError(f"dtype {array.dtype} is not a number")
-        expected = _DTYPES.get(name)
-        if expected is not None and str(array.dtype) != expected:
-            raise TypeError(f"dtype {array.dtype} instead of {expected}")
-        if array.size and array.nchunks_initialized != array.nchunks:
-            raise ValueError(f"{array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks are missing")
-        window = tuple(stars if axis == "star" else slice(None) for axis in axes)
-        return np.asarray(array[window] if array.size else np.empty(array.shape, array.dtype)[window])
-    except Exception as error:  # codecs raise RuntimeError and others on damaged bytes
-        raise FrameError(f"{path}: array {name!r} is damaged ({error}): write the light curves again") from error
