@@ -125,6 +125,36 @@ def test_forget_drops_blocks_and_notes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_blocks_of_frames_and_of_stars_are_counted_apart(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.write(0, ARRAYS, complete=True)
+        journal.write(0, {"power": ARRAYS["flux"]}, complete=False, kind="stars")
+        journal.write(1, ARRAYS, complete=True, kind="stars")
+    _flip_a_bit(tmp_path / ".work" / "stars-00001.npz")
+    with Journal(tmp_path) as journal:
+        assert journal.finished() == {0: True}
+        assert journal.finished("stars") == {0: False}
+        with journal.block(0, "stars") as block:
+            assert list(block) == ["power"]
+        journal.forget("stars")
+        assert journal.finished("stars") == {}
+        assert journal.finished() == {0: True}
+        assert sorted(path.name for path in journal.folder.glob("*.npz")) == ["block-00000.npz"]
+
+
+def test_the_digest_tells_whether_a_block_was_made_again(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        empty = journal.digest()
+        journal.write(0, ARRAYS, complete=True)
+        one = journal.digest()
+        journal.write(0, ARRAYS, complete=True)
+        assert journal.digest() == one != empty
+        journal.write(0, {"flux": ARRAYS["flux"] + 1}, complete=True)
+        assert journal.digest() != one
+    with Journal(tmp_path) as journal:
+        assert journal.digest("stars") == empty
+
+
 def test_write_atomic_leaves_the_old_content_when_the_new_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     write_atomic(path, b"old")

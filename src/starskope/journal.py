@@ -2,8 +2,8 @@
 
 Owns the working folder ``OUT/.work``: a SQLite journal (every commit reaches the disk before it counts), one file
 per finished block with its SHA-256, the lock that keeps a second run out, and the order in which a file becomes
-visible (temporary name, fsync, rename, fsync of the folder). Refuses to know what a block holds: it stores named
-arrays and small JSON notes, and never pickles.
+visible (temporary name, fsync, rename, fsync of the folder). Blocks are of two kinds, counted apart: of frames, and of
+stars. Refuses to know what a block holds: it stores named arrays and small JSON notes, and never pickles.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from starskope.durable import flush
 
-__all__ = ["Journal", "WorkInProgressError", "publish", "sync_tree", "write_atomic"]
+__all__ = ["Journal", "Kind", "WorkInProgressError", "publish", "sync_tree", "write_atomic"]
 
+Kind = Literal["frames", "stars"]
+"""What the blocks are of."""
+# First part of the file names of each kind.
+_PREFIXES: dict[Kind, str] = {"frames": "block", "stars": "stars"}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS block (
-    number INTEGER PRIMARY KEY, file TEXT NOT NULL, n_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
-    complete INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS part (
+    kind TEXT NOT NULL, number INTEGER NOT NULL, file TEXT NOT NULL, n_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    complete INTEGER NOT NULL, PRIMARY KEY (kind, number));
 """
 _HASH_STEP = 1 << 22
 
@@ -109,7 +113,7 @@ class Journal:
         self.folder = out / ".work"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._database = self._open()
-        self._finished: dict[int, bool] | None = None
+        self._finished: dict[Kind, dict[int, bool]] = {}
 
     def _open(self) -> sqlite3.Connection:
         path = self.folder / "journal.sqlite"
@@ -174,23 +178,37 @@ class Journal:
         """Keep a JSON value under `name`; it is on the disk when this returns."""
         self._execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, json.dumps(value)))
 
-    def finished(self) -> dict[int, bool]:
-        """Return the number of every finished block, with whether it is complete.
+    def finished(self, kind: Kind = "frames") -> dict[int, bool]:
+        """Return the number of every finished block of a kind, with whether it is complete.
 
         The files are compared with their checksums once, at the first call: what does not agree is forgotten.
         """
-        if self._finished is None:
-            self._finished = {}
-            rows = self._execute("SELECT number, file, n_bytes, sha256, complete FROM block ORDER BY number")
+        known = self._finished.get(kind)
+        if known is None:
+            known = {}
+            rows = self._execute(
+                "SELECT number, file, n_bytes, sha256, complete FROM part WHERE kind = ? ORDER BY number", (kind,)
+            )
             for number, name, n_bytes, digest, complete in rows.fetchall():
                 path = self.folder / name
                 if path.is_file() and path.stat().st_size == n_bytes and _sha256(path) == digest:
-                    self._finished[number] = bool(complete)
+                    known[number] = bool(complete)
                 else:
-                    self._execute("DELETE FROM block WHERE number = ?", (number,))
-        return dict(self._finished)
+                    self._execute("DELETE FROM part WHERE kind = ? AND number = ?", (kind, number))
+            self._finished[kind] = known
+        return dict(known)
 
-    def write(self, number: int, arrays: Mapping[str, NDArray[Any]], *, complete: bool) -> None:
+    def digest(self, kind: Kind = "frames") -> str:
+        """Return a SHA-256 over the finished blocks of a kind: another one when any of them was made again."""
+        self.finished(kind)
+        rows = self._execute("SELECT number, sha256 FROM part WHERE kind = ? ORDER BY number", (kind,))
+        return hashlib.sha256(json.dumps(rows.fetchall()).encode()).hexdigest()
+
+    def path(self, number: int, kind: Kind = "frames") -> Path:
+        """Return the file of one block, finished or not."""
+        return self.folder / f"{_PREFIXES[kind]}-{number:05d}.npz"
+
+    def write(self, number: int, arrays: Mapping[str, NDArray[Any]], *, complete: bool, kind: Kind = "frames") -> None:
         """Store the arrays of one block and commit it.
 
         Parameters
@@ -201,12 +219,14 @@ class Journal:
             Any shapes and plain dtypes; object arrays are refused.
         complete : bool
             False when something of the block may be had by trying again, as after a broken connection.
+        kind : {"frames", "stars"}
+            What the block is of.
         """
         for name, array in arrays.items():
             if array.dtype.hasobject:
                 raise TypeError(f"block {number}: array {name!r} holds Python objects, expected numbers or text")
-        self.finished()
-        path = self.folder / f"block-{number:05d}.npz"
+        self.finished(kind)
+        path = self.path(number, kind)
         temporary = path.with_suffix(".part")
         try:
             with temporary.open("wb") as file:
@@ -218,22 +238,28 @@ class Journal:
                 temporary.unlink(missing_ok=True)
             raise
         self._execute(
-            "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?)", (number, path.name, n_bytes, digest, complete)
+            "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?, ?)",
+            (kind, number, path.name, n_bytes, digest, complete),
         )
-        if self._finished is not None:
-            self._finished[number] = complete
+        self._finished[kind][number] = complete
 
     @contextlib.contextmanager
-    def block(self, number: int) -> Iterator[Mapping[str, NDArray[Any]]]:
+    def block(self, number: int, kind: Kind = "frames") -> Iterator[Mapping[str, NDArray[Any]]]:
         """Open one finished block; each array is read when it is asked for."""
-        with np.load(self.folder / f"block-{number:05d}.npz", allow_pickle=False) as arrays:
+        with np.load(self.path(number, kind), allow_pickle=False) as arrays:
             yield arrays
 
-    def forget(self) -> None:
-        """Drop every block and note, keeping the lock: the job begins again."""
-        self._execute("DELETE FROM block")
+    def forget(self, kind: Kind | None = None) -> None:
+        """Drop every block of a kind; without one every block and note. The lock is kept: the job begins again."""
+        if kind is not None:
+            self._execute("DELETE FROM part WHERE kind = ?", (kind,))
+            self._finished[kind] = {}
+            for path in self.folder.glob(f"{_PREFIXES[kind]}-*"):
+                path.unlink()
+            return
+        self._execute("DELETE FROM part")
         self._execute("DELETE FROM note")
-        self._finished = {}
+        self._finished = {name: {} for name in _PREFIXES}
         for path in self.folder.iterdir():
             if not path.name.startswith("journal.sqlite"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
