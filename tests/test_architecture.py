@@ -20,7 +20,9 @@ _PACKAGE = _CHECKOUT / "src" / "starskope"
 ROOMS = ["layout", "transfer", "archive", "frames", "curves", "synth", "search", "learn", "report", "job", "cli"]
 # Single modules at the top of the package belong to a room too.
 TOP_MODULES = {
-    **dict.fromkeys(("demo", "job", "journal", "outcome", "plan", "products", "progress", "runconfig"), "job"),
+    **dict.fromkeys(
+        ("demo", "framelist", "job", "journal", "outcome", "plan", "products", "progress", "runconfig"), "job"
+    ),
     **dict.fromkeys(
         ("cli", "cli_commands", "cli_learn", "cli_search", "cli_spectra", "installation", "__main__"), "cli"
     ),

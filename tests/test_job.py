@@ -16,12 +16,12 @@ from small_sector import CONFIG, assert_same_products, frame_files
 
 from starskope.curves.container import LightCurves
 from starskope.errors import TransferError
+from starskope.framelist import CcdId, FrameList
 from starskope.frames.decode import read_frame
 from starskope.frames.stacked import Stack
 from starskope.frames.wcs import TanSip
 from starskope.job import RunConfig, run
 from starskope.journal import Journal
-from starskope.runconfig import CcdId, FrameList
 from starskope.synth import SectorConfig, SyntheticSector
 from starskope.synth.endpoint import Endpoint
 from starskope.synth.writing import write_catalog

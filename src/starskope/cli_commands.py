@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from starskope.progress import Progress, format_bytes, format_duration
 
 if TYPE_CHECKING:
+    from starskope.framelist import CcdId
     from starskope.outcome import Outcome
-    from starskope.runconfig import CcdId, RunConfig
+    from starskope.runconfig import RunConfig
     from starskope.transfer.options import TransferOptions
 
 _FIND_COLUMNS = ("uri", "size", "start", "start_btjd")
@@ -324,7 +325,8 @@ def _find_tables(arguments: Namespace) -> Any:
 
 def _frames(arguments: Namespace, sources: Sequence[str]) -> tuple[Any, CcdId]:
     """Return what `stack` and `light_curves` take, and the CCD that it belongs to."""
-    from starskope.runconfig import CcdId, find_named
+    from starskope.framelist import CcdId
+    from starskope.runconfig import find_named
 
     config = _run_config(arguments, sources)
     if config.several:

@@ -25,6 +25,7 @@ from starskope.archive.field import footprint_from_wcs
 from starskope.archive.footprint import Footprint
 from starskope.archive.stars import find_stars_async
 from starskope.errors import FrameError, StarskopeError, TransferError
+from starskope.framelist import CcdId, FrameList
 from starskope.frames.decode import Frame, decode_frame
 from starskope.frames.quality import frame_quality, quality_names
 from starskope.frames.reduce import ReduceSettings, Reference, make_reference, reduce_block
@@ -34,7 +35,7 @@ from starskope.outcome import LeftOut, Outcome, check_space, claim, finished_out
 from starskope.parallel import submit
 from starskope.products import block_arrays, publish_products, refused_by, store_stars, stored_exposures, stored_stars
 from starskope.progress import Progress
-from starskope.runconfig import CcdId, FrameList, RunConfig, find_named, identity
+from starskope.runconfig import RunConfig, find_named, identity
 from starskope.transfer.facade import run_sync
 
 if TYPE_CHECKING:

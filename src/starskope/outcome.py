@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starskope.framelist import CcdId, FrameList
 from starskope.journal import Journal
 from starskope.progress import format_bytes
-from starskope.runconfig import CcdId, FrameList, RunConfig, describe_difference, find_named, identity
+from starskope.runconfig import RunConfig, describe_difference, find_named, identity
 
 __all__ = [
     "PRODUCTS",

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from starskope.archive.ffis import find_ffis
+from starskope.framelist import CcdId, FrameList
 from starskope.layout.fits import plane_request
 from starskope.layout.keys import ffi_prefix
 from starskope.outcome import disk_bytes, memory_bytes
 from starskope.progress import format_bytes, format_duration
-from starskope.runconfig import CcdId, FrameList, RunConfig, find_named
+from starskope.runconfig import RunConfig, find_named
 
 __all__ = ["Plan", "make_plans"]
 

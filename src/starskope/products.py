@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starskope.errors import FrameError
+from starskope.framelist import CcdId, FrameList
 from starskope.frames.stacked import Stack, combine, kept_cards
 from starskope.journal import Journal, publish
 from starskope.outcome import PRODUCTS, LeftOut, Outcome, read_outcome
 from starskope.progress import Progress
 from starskope.report.page import build_page
-from starskope.runconfig import CcdId, FrameList, RunConfig, program_version
+from starskope.runconfig import RunConfig, program_version
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -1,8 +1,7 @@
 """What a run is asked to do, and what makes two runs the same run.
 
-Owns `RunConfig` and its checks, the list of frames of one CCD, and the identity of a job: everything that changes
-its results and nothing else (never workers, paths, endpoints or credentials). Refuses to open a connection or to
-read a pixel.
+Owns `RunConfig` and its checks, and the identity of a job: everything that changes its results and nothing else
+(never workers, paths, endpoints or credentials). Refuses to open a connection or to read a pixel.
 """
 
 from __future__ import annotations
@@ -11,39 +10,17 @@ import hashlib
 import json
 import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from starskope.layout.keys import FfiKey
+from starskope.framelist import NO_CCD, CcdId, FrameList, group_named, labels
 from starskope.parallel import resolve_workers
 from starskope.transfer.options import TransferOptions
-from starskope.transfer.uris import S3Uri
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
-__all__ = ["CcdId", "FrameList", "RunConfig", "describe_difference", "find_named", "identity", "program_version"]
-
-
-class CcdId(NamedTuple):
-    """One CCD of one sector; zeros where the frames do not say."""
-
-    sector: int
-    camera: int
-    ccd: int
-
-    @property
-    def label(self) -> str:
-        """Name of its folder among several, such as ``s0001-1-4``."""
-        return f"s{self.sector:04d}-{self.camera}-{self.ccd}"
-
-
-_NO_CCD = CcdId(0, 0, 0)
-_FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
+__all__ = ["RunConfig", "describe_difference", "find_named", "identity", "program_version"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +54,16 @@ class RunConfig:
         What the clip is measured from.
     block_frames : int
         Frames reduced together. Part of the identity: the clip is made block by block.
+    flatten_window : float
+        Days over which the light curves are levelled before the transit search.
+    period_min, period_max : float
+        Shortest and longest period searched, days. No longest: half the time from first to last cadence.
+    n_candidates : int
+        Most candidates kept per star.
+    seed : int
+        Of the random numbers with which features are learned.
+    model : str or path, optional
+        Classifier that ``starskope learn train`` has written; it adds class probabilities to the features.
     workers : int
         Compute threads; -1 = the CPUs that this process may use. Any number gives the same bytes.
     options : TransferOptions
@@ -105,6 +92,12 @@ class RunConfig:
     max_iters: int = 5
     center: Literal["median", "mean"] = "median"
     block_frames: int = 32
+    flatten_window: float = 0.75
+    period_min: float = 0.5
+    period_max: float | None = None
+    n_candidates: int = 3
+    seed: int = 0
+    model: str | os.PathLike[str] | None = None
     workers: int = 1
     options: TransferOptions = field(default_factory=TransferOptions)
 
@@ -127,6 +120,7 @@ class RunConfig:
             raise ValueError(f'center is {self.center!r}, expected "median" or "mean"')
         if self.source not in ("s3", "mast"):
             raise ValueError(f'source is {self.source!r}, expected "s3" or "mast"')
+        self._check_search()
         resolve_workers(self.workers)
         if not self.frames:
             missing = [name for name in ("sector", "camera", "ccd") if getattr(self, name) is None]
@@ -134,6 +128,24 @@ class RunConfig:
                 raise ValueError(
                     f"no {', '.join(missing)} given: name sector, camera and CCD, or give files, a directory or URIs"
                 )
+
+    def _check_search(self) -> None:
+        _check_number("n_candidates", self.n_candidates, 1, 100)
+        _check_number("seed", self.seed, 0, 2**32 - 1)
+        for name in ("flatten_window", "period_min", "period_max"):
+            value = getattr(self, name)
+            if name == "period_max" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name} is {value!r}, expected a positive number of days")
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}, expected a positive number of days")
+            object.__setattr__(self, name, float(value))
+        if self.period_max is not None and self.period_max <= self.period_min:
+            raise ValueError(
+                f"period_max is {self.period_max} and period_min {self.period_min}, "
+                "expected a longest period above the shortest"
+            )
 
     @property
     def several(self) -> bool:
@@ -162,8 +174,13 @@ class RunConfig:
         """Return the part of the identity that needs neither the network nor the frames; JSON values by name."""
         chosen: dict[str, Any] = {"tmag_max": float(self.tmag_max), "block_frames": int(self.block_frames)}
         chosen |= {"sigma": self.sigma, "max_iters": int(self.max_iters), "center": self.center}
-        catalog = "TIC" if self.catalog is None else f"sha256 {_digest_file(Path(self.catalog))}"
-        return {"starskope version": program_version(), "catalog": catalog, **chosen}
+        chosen |= {name: getattr(self, name) for name in ("flatten_window", "period_min", "period_max")}
+        chosen |= {"n_candidates": int(self.n_candidates), "seed": int(self.seed)}
+        remedy = "give a file, or none to ask the TESS Input Catalog"
+        catalog = "TIC" if self.catalog is None else _digest_file("catalogue", self.catalog, remedy)
+        remedy = "give a file that `starskope learn train` has written"
+        model = "none" if self.model is None else _digest_file("model", self.model, remedy)
+        return {"starskope version": program_version(), "catalog": catalog, "model": model, **chosen}
 
 
 def program_version() -> str:
@@ -183,88 +200,12 @@ def _check_number(name: str, value: Any, low: int, high: int, *, optional: bool 
         raise ValueError(f"{name} is {value}, expected {low} to {high}{other}")
 
 
-def _digest_file(path: Path) -> str:
+def _digest_file(what: str, path: str | os.PathLike[str], remedy: str) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with Path(path).open("rb") as file:
+            return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
     except FileNotFoundError:
-        raise ValueError(
-            f"catalogue {path} does not exist: give a file, or none to ask the TESS Input Catalog"
-        ) from None
-
-
-@dataclass(frozen=True)
-class FrameList:
-    """The frames of one CCD in the order of their names, which is the order of time.
-
-    Attributes
-    ----------
-    ccd : CcdId
-        Which CCD, as the names say; zeros where they do not.
-    names : tuple of str
-        Base name of each frame.
-    uris : tuple of str
-        Path or ``s3://`` URI of each.
-    sizes : tuple of int
-        Bytes; -1 where unknown.
-    tags : tuple of str
-        What changes when the content does: ETag, or modification time of a file; empty where unknown.
-    refused : tuple of (str, str)
-        URI and reason of entries that are no frame of the list: raw images, and names that came before.
-    """
-
-    ccd: CcdId
-    names: tuple[str, ...]
-    uris: tuple[str, ...]
-    sizes: tuple[int, ...]
-    tags: tuple[str, ...]
-    refused: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def build(cls, ccd: CcdId, entries: Iterable[tuple[str, int, str]]) -> FrameList:
-        """Sort (uri, size, tag) entries by base name and leave out repeated names, keeping the first URI."""
-        kept: dict[str, tuple[str, int, str]] = {}
-        refused = []
-        for uri, size, tag in sorted(entries, key=lambda entry: (_base(entry[0]), entry[0])):
-            name = _base(uri)
-            if name in kept:
-                refused.append((uri, f"{name} is a duplicate: {kept[name][0]} has the same name"))
-            elif name.endswith("_ffir.fits"):
-                refused.append((uri, f"{name} is a raw image: only calibrated ones (_ffic.fits) are used"))
-            else:
-                kept[name] = (uri, size, tag)
-        uris, sizes, tags = zip(*kept.values(), strict=True) if kept else ((), (), ())
-        return cls(ccd, tuple(kept), uris, sizes, tags, tuple(refused))
-
-    def as_source(self) -> list[str] | Table:
-        """Return the frames as `starskope.frames.stream.open_source` takes them."""
-        if not self.uris[0].startswith("s3://") or min(self.sizes) < 0:
-            return list(self.uris)
-        from astropy.table import Table
-
-        return Table({"uri": list(self.uris), "size": list(self.sizes), "etag": list(self.tags)})
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of all frames whose size is known."""
-        return sum(size for size in self.sizes if size > 0)
-
-    def digest(self) -> str:
-        """SHA-256 over names, sizes and tags: the same for the same frames wherever they lie."""
-        text = "\n".join(f"{n}\t{s}\t{t}" for n, s, t in zip(self.names, self.sizes, self.tags, strict=True))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def typical(self) -> list[int]:
-        """Order the indices: those of the most common size first, each group in order.
-
-        A frame of another shape or a broken one has another size, so the first good frame of this order speaks
-        for all: its shape is the shape of the run.
-        """
-        common = Counter(self.sizes).most_common(1)[0][0] if self.sizes else 0
-        return sorted(range(len(self)), key=lambda index: (self.sizes[index] != common, index))
+        raise ValueError(f"{what} {os.fspath(path)} does not exist: {remedy}") from None
 
 
 def find_named(config: RunConfig) -> dict[CcdId, FrameList]:
@@ -277,63 +218,18 @@ def find_named(config: RunConfig) -> dict[CcdId, FrameList]:
     ValueError
         A path that does not exist, nothing that looks like FITS, or frames of several CCDs where one was asked for.
     """
-    paths = [str(frame) for frame in config.frames]
-    remote = [path for path in paths if path.startswith("s3://")]
-    entries = [(str(S3Uri.parse(uri)), -1, "") for uri in remote]
-    entries += scan_files([path for path in paths if path not in set(remote)])
-    groups: dict[CcdId, list[tuple[str, int, str]]] = {}
-    for entry in entries:
-        groups.setdefault(_ccd_of(_base(entry[0])), []).append(entry)
-    nameless = groups.pop(_NO_CCD, [])
+    groups = group_named([str(frame) for frame in config.frames])
+    nameless = groups.pop(NO_CCD, [])
     chosen = {ccd: group for ccd, group in sorted(groups.items()) if config.wants(ccd)}
     if not groups or (nameless and not chosen):
-        chosen = {_NO_CCD: nameless}
+        chosen = {NO_CCD: nameless}
     elif not chosen:
-        raise ValueError(f"no frame is of the CCD asked for: there are {_labels(groups)}")
+        raise ValueError(f"no frame is of the CCD asked for: there are {labels(groups)}")
     elif len(chosen) > 1 and not config.several:
-        raise ValueError(f"frames of several CCDs ({_labels(chosen)}): name one, or say --ccd all (and --camera all)")
+        raise ValueError(f"frames of several CCDs ({labels(chosen)}): name one, or say --ccd all (and --camera all)")
     elif len(chosen) == 1 and nameless:
         next(iter(chosen.values())).extend(nameless)
     return {ccd: FrameList.build(ccd, group) for ccd, group in chosen.items()}
-
-
-def scan_files(paths: Sequence[str]) -> list[tuple[str, int, str]]:
-    """Return (path, bytes, modification time) of FITS files and of those below directories.
-
-    Raises
-    ------
-    ValueError
-        A path that does not exist, or a directory without FITS files.
-    """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            here = [p for p in path.rglob("*") if p.name.lower().endswith(_FITS_SUFFIXES) and p.is_file()]
-            if not here:
-                raise ValueError(f"no FITS files in {path}: expected names that end in {', '.join(_FITS_SUFFIXES)}")
-            files += here
-        elif path.exists():
-            files.append(path)
-        else:
-            raise ValueError(f"{path} does not exist: give FITS files, a directory of them or s3:// URIs")
-    unique = sorted({file.resolve(): file for file in files}.values())
-    return [(str(file), (status := file.stat()).st_size, str(status.st_mtime_ns)) for file in unique]
-
-
-def _base(uri: str) -> str:
-    return uri.rsplit("/", 1)[-1]
-
-
-def _ccd_of(name: str) -> CcdId:
-    try:
-        key = FfiKey.parse(name.removesuffix(".gz").removesuffix(".fz"))
-    except ValueError:
-        return _NO_CCD
-    return CcdId(key.sector, key.camera, key.ccd)
-
-
-def _labels(ccds: Iterable[CcdId]) -> str:
-    return ", ".join(ccd.label for ccd in sorted(ccds))
 
 
 def identity(config: RunConfig, ccd: CcdId, frames: FrameList | None, reduction: Any = None) -> dict[str, Any]:
