@@ -143,6 +143,11 @@ def test_a_finished_job_does_nothing(undisturbed: Path, sector_dir: Path) -> Non
         ({"tmag_max": 12}, r"tmag_max \(14.0 there, 12.0 now\)"),
         ({"block_frames": 16}, r"block_frames \(8 there, 16 now\)"),
         ({"center": "mean"}, r"center \(median there, mean now\)"),
+        ({"flatten_window": 1.5}, r"flatten_window \(0.75 there, 1.5 now\)"),
+        ({"period_min": 1}, r"period_min \(0.5 there, 1.0 now\)"),
+        ({"period_max": 3.0}, r"period_max \(None there, 3.0 now\)"),
+        ({"n_candidates": 1}, r"n_candidates \(3 there, 1 now\)"),
+        ({"seed": 7}, r"seed \(0 there, 7 now\)"),
     ],
 )
 def test_another_configuration_is_refused_with_its_name(
@@ -318,6 +323,21 @@ def test_frames_of_the_common_size_come_first() -> None:
         ({"frames": ("x",), "block_frames": 0}, ValueError, r"block_frames is 0, expected 1 to 4096"),
         ({"frames": ("x",), "tmag_max": float("inf")}, ValueError, r"tmag_max is inf"),
         ({"frames": ("x",), "center": "mode"}, ValueError, r"center is 'mode', expected \"median\" or \"mean\""),
+        ({"frames": ("x",), "period_min": 0}, ValueError, r"period_min is 0, expected a positive number of days"),
+        ({"frames": ("x",), "period_max": float("inf")}, ValueError, r"period_max is inf, expected a positive number"),
+        (
+            {"frames": ("x",), "period_min": 3, "period_max": 2},
+            ValueError,
+            r"period_max is 2.0 and period_min 3.0, exp",
+        ),
+        (
+            {"frames": ("x",), "flatten_window": "1 d"},
+            TypeError,
+            r"flatten_window is '1 d', expected a positive number",
+        ),
+        ({"frames": ("x",), "n_candidates": 0}, ValueError, r"n_candidates is 0, expected 1 to 100"),
+        ({"frames": ("x",), "seed": -1}, ValueError, r"seed is -1, expected 0 to"),
+        ({"frames": ("x",), "seed": 1.5}, TypeError, r"seed is 1.5, expected a whole number"),
         ({"frames": ("x",), "source": "ftp"}, ValueError, r"source is 'ftp', expected \"s3\" or \"mast\""),
     ],
 )
