@@ -19,6 +19,7 @@ from astropy.table import Table
 
 from starskope.curves import landing
 from starskope.curves.container import LightCurves
+from starskope.curves.fits_store import read_fits
 from starskope.errors import FrameError
 
 ENDINGS = ["zarr", "fits"]
@@ -446,13 +447,14 @@ def test_one_flipped_bit_of_a_chunk_of_a_zarr_store_is_noticed(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p.write_bytes(b""), "neither a FITS file nor a Zarr store"),
-        (lambda p: p.write_bytes(b"hello world"), "neither a FITS file nor a Zarr store"),
+        (lambda p: p.write_bytes(b""), "is empty"),
+        (lambda p: p.write_bytes(b"hello world"), "has no column of time .*; its columns are hello, world"),
+        (lambda p: p.write_bytes(b"\x7fELF\x00"), "is neither FITS, nor Zarr, nor text"),
         (lambda p: p.write_bytes(p.read_bytes()[:20_000]), "is damaged"),
         (lambda p: p.write_bytes(p.read_bytes()[:2880]), "is damaged"),
         (
             lambda p: fits.PrimaryHDU(np.zeros((3, 3))).writeto(p, overwrite=True),
-            "no light curves that starskope wrote",
+            "holds no light curve known here .found: no table.",
         ),
     ],
 )
@@ -476,4 +478,4 @@ def test_a_newer_fits_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
 def test_a_mission_file_is_not_taken_for_ours(data_dir: Path) -> None:
     name = "tess2019198215352-s0014-0000000424865156-0150-s_lc.fits"
     with pytest.raises(FrameError, match="no light curves that starskope wrote"):
-        LightCurves.read(data_dir / "lightcurves" / name)
+        read_fits(data_dir / "lightcurves" / name)

@@ -34,7 +34,8 @@ class LightCurves:
     Parameters
     ----------
     time : (n_time,) float64
-        Mid-exposure times in days since ``time_zero``, TDB, *at the spacecraft*; strictly increasing. See `bjd`.
+        Mid-exposure times in days since ``time_zero``, TDB, *at the spacecraft*, or barycentric where
+        ``meta["time_reference"]`` is "barycentre" (files of one star); strictly increasing. See `bjd`.
     flux : (n_time, n_star) float32
         In ``meta["flux_unit"]``; NaN = missing.
     stars : astropy.table.Table, optional
@@ -140,9 +141,15 @@ class LightCurves:
         """Unit of ``flux`` and ``flux_err`` as text that astropy reads; empty when it is a ratio or not known."""
         return str(self.meta.get("flux_unit") or "")
 
+    @property
+    def is_barycentric(self) -> bool:
+        """Whether ``time`` already is that of the solar system's barycentre, as in most files of single stars."""
+        return self.meta.get("time_reference") == "barycentre"
+
     def __repr__(self) -> str:
         if self.n_time:
-            span = f"{self.time[0]:.4f} to {self.time[-1]:.4f} d after JD {self.time_zero:.1f} TDB at the spacecraft"
+            where = "barycentric" if self.is_barycentric else "at the spacecraft"
+            span = f"{self.time[0]:.4f} to {self.time[-1]:.4f} d after JD {self.time_zero:.1f} TDB {where}"
         else:
             span = "no cadence"
         missing = 100.0 * np.count_nonzero(np.isnan(self.flux)) / max(1, self.flux.size)
@@ -178,8 +185,12 @@ class LightCurves:
         -----
         ``time + observer . direction / 86400``: the light travel time to the barycentre (Roemer delay), as the pipeline
         of the mission corrects it. Shapiro delay (below 0.12 ms) and the curvature of the wave front
-        (1.2 ms for a star at 1 parsec, 0.12 ms at 10) are left out.
+        (1.2 ms for a star at 1 parsec, 0.12 ms at 10) are left out. Times that are barycentric already come back.
         """
+        if self.is_barycentric:
+            if not -self.n_star <= star < self.n_star:
+                raise IndexError(f"star {star} of {self.n_star}: give a position from 0 to {self.n_star - 1}")
+            return self.time
         if self.observer is None or self.direction is None:
             missing = "observer" if self.observer is None else "direction"
             raise ValueError(f"these light curves hold no {missing}: give {missing}= (see starskope.curves.observer)")
@@ -324,28 +335,41 @@ class LightCurves:
         return files.write(self, Path(path))
 
     @classmethod
-    def read(cls, paths: str | Path | Sequence[str | Path], *, stars: slice | None = None) -> LightCurves:
-        """Read light curves that `write` has written.
+    def read(
+        cls, paths: str | Path | Sequence[str | Path], *, stars: slice | None = None, time_zero: float | None = None
+    ) -> LightCurves:
+        """Read light curves that `write` has written, or those of one star that a mission or an archive made.
 
         Parameters
         ----------
         paths : path or sequence of paths
-            Several must share one time axis; their stars are put side by side in the order given.
+            Zarr stores and FITS files of `write`; light curves and target pixels of TESS, Kepler and K2, K2SFF, TGLC
+            and their like (FITS, also gzipped); text with columns time, flux and error. Several must share one time
+            axis; their stars are put side by side in the order given.
         stars : slice, optional
             Read these stars of each file only; of a Zarr store only their chunks are read.
+        time_zero : float, optional
+            Julian date (TDB) of time 0, for files that do not tell (text without a header); the others keep theirs.
 
         Raises
         ------
         FileNotFoundError
             Nothing is there.
         FrameError
-            A file is damaged, or holds no light curves in a format known here.
+            A file is damaged, holds no light curves in a format known here, or times in another unit than days, or
+            does not tell the zero of its times.
         ValueError
             Several files have different time axes or columns.
+
+        Notes
+        -----
+        Of a mission's file ``meta`` tells what was taken: ``product``, ``flux_column`` (PDCSAP_FLUX where it has at
+        least half of the points of SAP_FLUX), ``time_zero_from``, ``rows`` (dropped or moved rows) and ``notes``.
+        Rows without a time are dropped, those out of order sorted, and of several of one time the first is kept.
         """
         from starskope.curves import files
 
-        return files.read(paths, stars=stars)
+        return files.read(paths, stars=stars, time_zero=time_zero)
 
     def plot(self, star: int = 0, *, axes: Any = None) -> Any:
         """Draw one star, flagged cadences pale; returns the matplotlib axes."""

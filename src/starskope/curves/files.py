@@ -1,7 +1,7 @@
 """From a name to the store that keeps light curves under it.
 
-Owns the choice of format, and putting the stars of several files side by side. Refuses to parse: each format has its
-module.
+Owns the choice of format by the first bytes, and putting the stars of several files side by side. Refuses to parse:
+each format has its module.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ import numpy.typing as npt
 from astropy.table import vstack
 
 from starskope.curves.landing import replaced_folder_of
+from starskope.curves.unpacking import MOST_BYTES, unzipped
 from starskope.errors import FrameError
+from starskope.validation import finite
 
 if TYPE_CHECKING:
     from starskope.curves.container import LightCurves
 
 __all__ = ["read", "write"]
+
+_FITS = b"SIMPLE  ="
+_GZIP = b"\x1f\x8b"
+_LEAD = 2880
 
 
 def write(curves: LightCurves, path: Path) -> Path:
@@ -39,8 +45,10 @@ def write(curves: LightCurves, path: Path) -> Path:
     return path
 
 
-def read(paths: str | Path | Sequence[str | Path], stars: slice | None = None) -> LightCurves:
-    """Read one file, or several of one time axis."""
+def read(
+    paths: str | Path | Sequence[str | Path], stars: slice | None = None, time_zero: float | None = None
+) -> LightCurves:
+    """Read one file, or several of one time axis; arguments as in `LightCurves.read`."""
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not several:
         raise ValueError("read: the list of paths is empty; give at least one")
@@ -50,11 +58,12 @@ def read(paths: str | Path | Sequence[str | Path], stars: slice | None = None) -
         )
     if stars is not None and (stars.step or 1) < 1:
         raise ValueError(f"read: stars={stars} runs backwards; give a positive step, and order the stars with select()")
-    parts = [_read_one(Path(path), stars) for path in several]
+    zero = None if time_zero is None else finite(time_zero, "time_zero")
+    parts = [_read_one(Path(path), stars, zero) for path in several]
     return parts[0] if len(parts) == 1 else _side_by_side(parts, [str(path) for path in several])
 
 
-def _read_one(path: Path, stars: slice | None) -> LightCurves:
+def _read_one(path: Path, stars: slice | None, time_zero: float | None) -> LightCurves:
     if not path.exists():
         old = replaced_folder_of(path)
         hint = f"; an interrupted write left the old one as {old.name}" if old.exists() else ""
@@ -63,13 +72,38 @@ def _read_one(path: Path, stars: slice | None) -> LightCurves:
         from starskope.curves.zarr_store import read_zarr
 
         return read_zarr(path, stars)
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise FrameError(f"{path} has {size} bytes, more than any light curve here ({MOST_BYTES >> 30} GiB)")
     with path.open("rb") as file:
-        start = file.read(9)
-    if start != b"SIMPLE  =":
-        raise FrameError(f"{path} is neither a FITS file nor a Zarr store (it begins with {start!r}): write it again")
-    from starskope.curves.fits_store import read_fits
+        start = file.read(_LEAD)
+    if start[:2] == _GZIP:
+        return _foreign(unzipped(path.read_bytes(), str(path)), path, stars, time_zero)
+    if start.startswith(_FITS) and _is_own(start):
+        from starskope.curves.fits_store import read_fits
 
-    return read_fits(path, stars)
+        return read_fits(path, stars)
+    return _foreign(path.read_bytes(), path, stars, time_zero)
+
+
+def _is_own(start: bytes) -> bool:
+    """Tell whether the first cards name the format of this program."""
+    from starskope.curves.fits_store import FORMAT
+
+    return f"FORMAT  = '{FORMAT}".encode() in start
+
+
+def _foreign(data: bytes, path: Path, stars: slice | None, time_zero: float | None) -> LightCurves:
+    """Read a file that others made: one star."""
+    if data.startswith(_FITS):
+        from starskope.curves.mission_fits import read_mission_fits
+
+        curves = read_mission_fits(data, path, time_zero)
+    else:
+        from starskope.curves.text import read_text
+
+        curves = read_text(data, path, time_zero)
+    return curves if stars is None else curves.select(stars)
 
 
 def _side_by_side(parts: list[LightCurves], names: list[str]) -> LightCurves:

@@ -1,0 +1,32 @@
+"""Files that arrive compressed, and how large a file of light curves may be.
+
+Owns gzip with a bound, so that no small file unpacks to more memory than there is. Refuses other compressions.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from starskope.errors import FrameError
+
+__all__ = ["MOST_BYTES", "unzipped"]
+
+MOST_BYTES = 1 << 31
+"""Kepler's short-cadence target pixels of a bright star reach some hundred megabytes; nothing known comes near this."""
+
+
+def unzipped(data: bytes, what: str) -> bytes:
+    """Return the bytes of a gzip file, of which there may be `MOST_BYTES` and no more.
+
+    Raises FrameError where the stream is damaged, ends early or unpacks to more.
+    """
+    machine = zlib.decompressobj(wbits=31)
+    try:
+        plain = machine.decompress(data, MOST_BYTES)
+    except zlib.error as error:
+        raise FrameError(f"{what} is damaged ({error}): download it again") from error
+    if not machine.eof:
+        if machine.unconsumed_tail:
+            raise FrameError(f"{what} unpacks to more than {MOST_BYTES >> 30} GiB, which no light curve needs")
+        raise FrameError(f"{what} is truncated: its gzip stream has no end; download it again")
+    return plain
