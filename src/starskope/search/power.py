@@ -1,0 +1,135 @@
+"""Power spectra by the fast Fourier transform.
+
+Owns `power_spectrum`: its grid of frequencies, the windows, and the way to irregular times. Refuses detrending and
+significance: a power spectrum has no null hypothesis here, `lomb_scargle` has.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from starskope import _core
+from starskope.parallel import map_ranges
+from starskope.search.spectra import Spectra
+from starskope.search.spectra_input import STARS_PER_BLOCK, SeriesBatch, read_series
+from starskope.search.windows import Window, window_label, window_values
+from starskope.validation import integer_at_least
+
+__all__ = ["power_spectrum"]
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+
+def power_spectrum(
+    x: ArrayLike | Any,
+    *,
+    cadence: float | None = None,
+    window: Window = "hann",
+    oversample: int = 1,
+    axis: int = 0,
+    workers: int = 1,
+) -> Spectra:
+    """Power spectra of many series at once.
+
+    Parameters
+    ----------
+    x : LightCurves, or array_like (n_time, n_star) of real numbers
+        A single axis is one series. NaN and infinities are missing. Light curves are put on their regular grid; places
+        without a cadence are gaps. Flagged cadences take part: ``x.mask()`` sets them to NaN.
+    cadence : float or Quantity
+        Days from sample to sample; of arrays only, which must have it.
+    window : str, tuple, array_like or None
+        What `scipy.signal.get_window` takes, periodic form, or one value per place of the grid; None: ones.
+    oversample : int
+        The series is padded with zeros to ``n = oversample * n_time``.
+    axis : 0 or 1
+        Axis of time in an array; 1 costs a transposing copy. The result is (n_freq, n_star) either way.
+    workers : int
+        Compute threads, -1 = all CPUs of this process; the result has the same bytes for any number.
+
+    Returns
+    -------
+    Spectra
+        Rows 0 .. n // 2, zero frequency included; ``power`` (n // 2 + 1, n_star) float32, a sine of amplitude A on the
+        grid has power A**2. NaN for a series without a point.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Anything that does not fit, such as a cadence missing or not in days, fewer than two cadences, an unknown
+        window; unsorted or repeated times.
+
+    Notes
+    -----
+    Each series loses the mean of its points; missing ones become 0; then the window and the transform::
+
+        power[k] = s[k] |sum_j w[j] x[j] exp(-2 pi i j k / n)|**2 / (sum of w[j] over the points that are there)**2
+
+    with s = 4, and 1 at zero frequency and at Nyquist, where the sine and its mirror image are one. Times of light
+    curves count as regular when no phase is off by 0.01 rad at Nyquist; others (barycentric times of Kepler, say)
+    are transformed at their own times by finufft, and `Spectra.method` says so. Cost: O(n log n) per series; memory:
+    the result and, where there are gaps or other dtypes, 256 series per worker.
+
+    References
+    ----------
+    Barnett, Magland & af Klinteberg 2019, SIAM J. Sci. Comput. 41, C479, doi:10.1137/18M120885X (finufft)
+    """
+    series = read_series(x, cadence=cadence, axis=axis, caller="power_spectrum")
+    oversample = integer_at_least(oversample, "oversample", 1)
+    grid = series.grid
+    n_fft = oversample * grid.n_time
+    values = window_values(window, grid.n_time)
+    regular = grid.is_regular(grid.nyquist)
+    power = np.empty((n_fft // 2 + 1, series.n_star), dtype=np.float32)
+
+    def transform(start: int, stop: int) -> None:
+        out = power[:, start:stop]
+        given = series.block(start, stop)
+        if regular:
+            _core.power_spectrum(series.on_grid(given), out, values, n_fft)
+        else:
+            _at_own_times(series, given, out, values, n_fft)
+
+    map_ranges(transform, series.n_star, STARS_PER_BLOCK, workers)
+    return Spectra(
+        power=power,
+        frequency=np.arange(n_fft // 2 + 1) / (n_fft * grid.cadence_days),
+        stars=series.stars,
+        normalization="amplitude",
+        method="regular" if regular else "finufft",
+        cadence_days=grid.cadence_days,
+        phase_error=grid.phase_error(grid.nyquist) if regular else 0.0,
+        settings={"window": window_label(window), "oversample": oversample, "n_time": grid.n_time},
+    )
+
+
+def _at_own_times(series: SeriesBatch, given: F32, out: F32, window: F32, n_fft: int) -> None:
+    """Write the same sums at irregular times (n_given,) to ``out``, window and places read between the grid's."""
+    import finufft  # type: ignore[import-untyped]
+
+    grid = series.grid
+    place = series.given_places()
+    weight = np.interp(place, np.arange(grid.n_time), window.astype(np.float64))
+    seen = np.isfinite(given)
+    count = np.count_nonzero(seen, axis=0)
+    values = np.where(seen, given, 0.0).astype(np.float64)
+    mean = values.sum(axis=0) / np.maximum(count, 1)
+    weighted = np.where(seen, values - mean, 0.0) * weight[:, np.newaxis]
+    total = (seen * weight[:, np.newaxis]).sum(axis=0)
+    angle = np.remainder(2.0 * math.pi / n_fft * place + math.pi, 2.0 * math.pi) - math.pi
+    # One thread: the threads are ours, and so is the order of the sums.
+    sums = finufft.nufft1d1(
+        angle, np.ascontiguousarray(weighted.T, dtype=np.complex128), n_fft, eps=1e-9, isign=-1, modeord=1, nthreads=1
+    )
+    half = np.abs(np.atleast_2d(sums)[:, : n_fft // 2 + 1].T) ** 2
+    scale = np.full(half.shape[0], 4.0)
+    scale[0] = 1.0
+    if n_fft % 2 == 0:
+        scale[-1] = 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out[:] = np.where(count > 0, half * scale[:, np.newaxis] / np.square(total), np.nan)
