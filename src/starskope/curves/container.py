@@ -1,22 +1,22 @@
 """``LightCurves``: many stars on one shared time axis.
 
-Owns the container and what is done to a whole set at once: choose, normalise, bin, barycentric times, a first plot.
-Refuses pixels and detrending; the formats on disk stand in ``zarr_store`` and ``fits_store``.
+Owns the container, its barycentric times and a first plot; its other methods are functions of the modules it names.
+Refuses pixels; the formats on disk stand in ``zarr_store``, ``fits_store``, ``mission_fits`` and ``text``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from astropy.table import Column, Table
+from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
-from starskope.curves import binning, selection, shapes
+from starskope.curves import arranging, shapes
 from starskope.curves.columns import plain_json, star_table
 
 __all__ = ["LightCurves"]
@@ -200,117 +200,9 @@ class LightCurves:
         barycentric: NDArray[np.float64] = self.time + delay_s / SECONDS_PER_DAY
         return barycentric
 
-    def normalize(self) -> Self:
-        """Divide each star by its median flux over the unflagged cadences (over all, where it has none of these).
-
-        Returns
-        -------
-        LightCurves
-            ``flux`` around 1, ``flux_err`` scaled alike, ``background`` as it was. The medians stand in the star table
-            as ``median_flux``; a star whose median is zero, negative or missing becomes NaN throughout.
-        """
-        median = binning.star_medians(self.flux, self.quality == 0)
-        scale = np.where(median > 0, median, np.nan)
-        stars = self.stars.copy()
-        stars["median_flux"] = Column(median, unit=self.flux_unit or None, description="median before normalisation")
-        return replace(
-            self,
-            flux=_divided(self.flux, scale),
-            flux_err=None if self.flux_err is None else _divided(self.flux_err, scale),
-            stars=stars,
-            meta={**self.meta, "flux_unit": "", "normalized": "median"},
-        )
-
-    def bin(self, n: int | None = None, *, width_days: float | None = None) -> Self:
-        """Average neighbouring cadences.
-
-        Parameters
-        ----------
-        n : int, optional
-            Width of a bin in cadences.
-        width_days : float, optional
-            Width of a bin in days; give this or ``n``.
-
-        Returns
-        -------
-        LightCurves
-            ``time`` is the mean of the cadences in the bin, ``flux`` the mean weighted by inverse variance (plain where
-            no error is known), ``flux_err`` its error, ``quality`` the OR of all flags, ``observer`` and ``background``
-            plain means, ``exposure_s`` that of a full bin.
-
-        Notes
-        -----
-        Bins lie on the grid of the cadences: missing ones keep their place, so no bin reaches over a gap to gather
-        points on both sides; empty bins are left out. Flagged cadences take part: drop them first with
-        ``select(quality=-1)``.
-        """
-        if (n is None) == (width_days is None):
-            raise ValueError(f"bin(n={n}, width_days={width_days}): give exactly one of the two")
-        if n is not None and (n != int(n) or n < 1):
-            raise ValueError(f"bin(n={n}): give a whole number of cadences, at least 1")
-        if width_days is not None and not (math.isfinite(width_days) and width_days > 0):
-            raise ValueError(f"bin(width_days={width_days}): give a positive width in days")
-        starts = binning.bin_starts(self.time, n=n, width_days=width_days)
-        flux, errors = binning.bin_means(self.flux, self.flux_err, starts)
-        cadence = binning.cadence_days(self.time)
-        per_bin = float(n) if n is not None else max(1.0, round((width_days or 0.0) / cadence)) if cadence > 0 else 1.0
-        return replace(
-            self,
-            time=_means(self.time, starts),
-            flux=flux,
-            flux_err=None if self.flux_err is None else errors,
-            quality=np.bitwise_or.reduceat(self.quality, starts) if starts.size else self.quality,
-            observer=None if self.observer is None else _means(self.observer, starts),
-            background=None if self.background is None else binning.bin_means(self.background, None, starts)[0],
-            exposure_s=self.exposure_s * per_bin,
-            meta={**self.meta, "binned": {"n": n} if n is not None else {"width_days": width_days}},
-        )
-
-    def select(
-        self,
-        stars: ArrayLike | slice | None = None,
-        time: ArrayLike | slice | tuple[float | None, float | None] | None = None,
-        quality: int | None = None,
-        *,
-        ids: ArrayLike | None = None,
-    ) -> Self:
-        """Keep some stars and some cadences.
-
-        Parameters
-        ----------
-        stars : bool mask (n_star,), positions, or slice, optional
-            Which stars, in which order.
-        time : bool mask (n_time,), slice, or tuple (start, stop), optional
-            Which cadences; the tuple is in days on the time axis, start <= time < stop, either end may be None.
-        quality : int, optional
-            Drop the cadences that carry any of these bits; -1 drops every flagged one.
-        ids : integers, optional
-            Catalogue numbers (column ``tic_id`` or its like) instead of ``stars``.
-
-        Returns
-        -------
-        LightCurves
-        """
-        if stars is not None and ids is not None:
-            raise ValueError("select: give stars= (positions) or ids= (catalogue numbers), not both")
-        columns = (
-            selection.star_positions(stars, self.n_star) if ids is None else selection.positions_of_ids(self.stars, ids)
-        )
-        rows = selection.cadences(time, self.time)
-        if quality is not None:
-            rows = rows[(self.quality[rows] & quality) == 0]
-        both = np.ix_(rows, columns)
-        return replace(
-            self,
-            time=self.time[rows],
-            flux=self.flux[both],
-            stars=self.stars[columns],
-            flux_err=None if self.flux_err is None else self.flux_err[both],
-            quality=self.quality[rows],
-            observer=None if self.observer is None else self.observer[rows],
-            direction=None if self.direction is None else self.direction[columns],
-            background=None if self.background is None else self.background[both],
-        )
+    normalize = arranging.normalize
+    bin = arranging.bin_cadences
+    select = arranging.select
 
     def write(self, path: str | Path) -> Path:
         """Write everything to ``*.zarr`` (a Zarr v3 group) or ``*.fits``; what stood there before is replaced.
@@ -376,20 +268,3 @@ class LightCurves:
         from starskope.curves.drawing import draw_star
 
         return draw_star(self, star, axes)
-
-
-def _divided(values: NDArray[np.float32], scale: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Divide each column by a float64 scale, rounded once, without a float64 copy of the whole."""
-    return np.divide(values, scale, out=np.empty_like(values), casting="same_kind")
-
-
-def _means(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Plain mean of each bin along time; differences from the bin's first row keep every digit of the times."""
-    if not starts.size:
-        return values
-    n_cadence = np.diff(starts, append=values.shape[0])
-    first = values[starts]
-    counts = n_cadence.reshape(-1, *([1] * (values.ndim - 1)))
-    rest = values - np.repeat(first, n_cadence, axis=0)
-    means: NDArray[np.float64] = first + np.add.reduceat(rest, starts, axis=0) / counts
-    return means
