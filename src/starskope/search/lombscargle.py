@@ -110,7 +110,7 @@ def lomb_scargle(
     map_ranges(transform, series.n_star, STARS_PER_BLOCK, workers)
     return Spectra(
         power=power,
-        frequency=np.arange(1, n_freq + 1) * step,
+        frequency=np.arange(1, n_freq + 1, dtype=np.float64) * step,
         stars=series.stars,
         normalization="standard",
         method="regular" if regular else "nifty-ls",

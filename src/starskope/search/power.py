@@ -98,7 +98,7 @@ def power_spectrum(
     map_ranges(transform, series.n_star, STARS_PER_BLOCK, workers)
     return Spectra(
         power=power,
-        frequency=np.arange(n_fft // 2 + 1) / (n_fft * grid.cadence_days),
+        frequency=np.arange(n_fft // 2 + 1, dtype=np.float64) / (n_fft * grid.cadence_days),
         stars=series.stars,
         normalization="amplitude",
         method="regular" if regular else "finufft",

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from starskope import _core
 from starskope.parallel import map_ranges
@@ -84,7 +84,7 @@ def spectrogram(
         raise ValueError(f"segment={segment}: the series has {grid.n_time} cadences: give a shorter segment")
     step = segment - overlap
     n_segment = 1 + (grid.n_time - segment) // step
-    starts = step * np.arange(n_segment)
+    starts = step * np.arange(n_segment, dtype=np.float64)
     phase_error = _phase_within(grid, starts, segment)
     if phase_error > _LARGEST_PHASE:
         raise ValueError(
@@ -101,7 +101,7 @@ def spectrogram(
     return Spectrogram(
         power=power,
         time=grid.start + grid.cadence_days * (starts + 0.5 * (segment - 1)),
-        frequency=np.arange(segment // 2 + 1) / (segment * grid.cadence_days),
+        frequency=np.arange(segment // 2 + 1, dtype=np.float64) / (segment * grid.cadence_days),
         stars=series.stars,
         method="regular",
         cadence_days=grid.cadence_days,
@@ -111,7 +111,7 @@ def spectrogram(
     )
 
 
-def _phase_within(grid: Grid, starts: np.ndarray[Any, np.dtype[np.int_]], segment: int) -> float:
+def _phase_within(grid: Grid, starts: NDArray[np.float64], segment: int) -> float:
     """Largest phase error at Nyquist within a segment, the mean shift of the segment taken off."""
     if not grid.deviation.size:
         return 0.0

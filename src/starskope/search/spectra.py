@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,9 +110,12 @@ class Spectra:
     def select(self, stars: ArrayLike | slice) -> Self:
         """Keep some stars: positions, a mask (n_star,) or a slice."""
         columns = _columns(stars, self.n_star)
-        n_point, baseline = (None if of is None else of[columns] for of in (self.n_point, self.baseline_days))
         return replace(
-            self, power=self.power[:, columns], stars=self.stars[columns], n_point=n_point, baseline_days=baseline
+            self,
+            power=self.power[:, columns],
+            stars=self.stars[columns],
+            n_point=None if self.n_point is None else self.n_point[columns],
+            baseline_days=None if self.baseline_days is None else self.baseline_days[columns],
         )
 
     def peaks(self) -> Table:
@@ -170,8 +173,8 @@ class Spectra:
         if self.n_point is None or self.baseline_days is None:
             raise ValueError("false alarm probabilities are known for Lomb-Scargle only: use lomb_scargle")
         if power is None:
-            power = np.max(np.where(np.isnan(self.power), -1.0, self.power), axis=0, initial=-1.0).astype(np.float64)
-            power = np.where(power < 0, np.nan, power)
+            highest = np.max(np.where(np.isnan(self.power), -1.0, self.power), axis=0, initial=-1.0)
+            power = np.where(highest < 0, np.nan, highest)
         top = float(self.frequency[-1]) if self.n_freq else math.nan
         return false_alarm_probability(power, self.n_point, self.baseline_days, top)
 
@@ -309,16 +312,11 @@ class Spectrogram:
         return read(Path(path), cls, "spectrogram", stars)
 
 
-def field_names(kind: type[Spectra] | type[Spectrogram]) -> tuple[str, ...]:
-    """Return the names of the attributes, in order."""
-    return tuple(field.name for field in fields(kind))
-
-
 def _matrix(name: str, array: Any, n_axis: int) -> tuple[int, ...]:
     if not isinstance(array, np.ndarray) or array.ndim != n_axis or array.dtype != np.float32:
         told = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise TypeError(f"{name} is {told}; expected float32 of {n_axis} axes")
-    return array.shape
+    return tuple(array.shape)
 
 
 def _same(name: str, array: Any, shape: tuple[int, ...]) -> None:

@@ -52,7 +52,8 @@ def window_values(window: Window, n: int) -> NDArray[np.float32]:
         raise ValueError("window holds NaN or infinite values: expected finite ones")
     if abs(values.sum()) <= 1e-6 * np.abs(values).sum() or not values.any():
         raise ValueError(f"window={window_label(window)} sums to zero over {n} cadences: power has no scale then")
-    return (values / np.abs(values).max()).astype(np.float32)
+    scaled: NDArray[np.float64] = values / np.abs(values).max()
+    return scaled.astype(np.float32)
 
 
 def window_label(window: Window) -> str:
