@@ -8,6 +8,7 @@ spectra give the same bytes.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ from starskope.durable import flush
 from starskope.errors import FrameError
 from starskope.search.spectra import Spectra, Spectrogram
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "KINDS", "STARS_PER_CHUNK", "SpectraStore", "read", "write"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "KINDS", "STARS_PER_CHUNK", "SpectraBlock", "SpectraStore", "read", "write"]
 
 FORMAT = "starskope.spectra"
 FORMAT_VERSION = 1
@@ -71,6 +72,46 @@ KINDS: dict[str, _Layout] = {
         ("time_zero", *_NOTES),
     ),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class SpectraBlock:
+    """The three kinds of spectra of a block of stars.
+
+    Attributes
+    ----------
+    power, lomb_scargle : Spectra
+    spectrogram : Spectrogram
+        All of the same stars.
+    """
+
+    power: Spectra
+    lomb_scargle: Spectra
+    spectrogram: Spectrogram
+
+    def kinds(self) -> dict[str, Spectra | Spectrogram]:
+        """Return the spectra by kind, as `write` and `SpectraStore` take them."""
+        return {kind: getattr(self, kind) for kind in KINDS}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything but the stars as plain arrays, ``<kind>.<name>``, for a file without pickle."""
+        arrays = {}
+        for kind, spectra in self.kinds().items():
+            layout = _layout(kind, spectra)
+            for name in (*layout.shared, *layout.by_star):
+                arrays[f"{kind}.{name}"] = np.asarray(getattr(spectra, name))
+            arrays[f"{kind}.notes"] = np.array(json.dumps(_notes(spectra, layout)))
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], stars: Table) -> SpectraBlock:
+        """Build the spectra of ``stars`` from what `arrays` has returned."""
+        kinds = {}
+        for kind, layout in KINDS.items():
+            names = (*layout.shared, *layout.by_star)
+            parts = {name: np.asarray(arrays[f"{kind}.{name}"]) for name in names}
+            kinds[kind] = _built(layout, json.loads(str(arrays[f"{kind}.notes"])), {**parts, "stars": stars})
+        return cls(**kinds)
 
 
 class SpectraStore:
@@ -233,15 +274,13 @@ def read(path: Path, holds: type[Kind], kind: str | None = None, stars: slice | 
     layout, part = KINDS[kind], group[kind]
     chosen = stars or slice(None)
     try:
-        notes = {name: part.attrs[name] for name in layout.notes}
-        if "time_zero" in notes and notes["time_zero"] is None:
-            notes["time_zero"] = math.nan
-        parts: dict[str, Any] = {**notes, "stars": get_stars(path, group, _WHAT, chosen)}
+        parts: dict[str, Any] = {"stars": get_stars(path, group, _WHAT, chosen)}
         for name, (axis, _) in layout.shared.items():
             parts[name] = get_array(path, part, name, (axis,), _WHAT, dtype="float64")
         for name, (axes, dtype) in layout.by_star.items():
             parts[name] = get_array(path, part, name, axes, _WHAT, dtype=dtype, stars=chosen)
-        return holds(**parts)
+        built: Kind = _built(layout, part.attrs, parts)
+        return built
     except FrameError:
         raise
     except (KeyError, TypeError, ValueError) as error:
@@ -261,6 +300,13 @@ def _layout(kind: str, spectra: Any) -> _Layout:
 def _notes(spectra: Any, layout: _Layout) -> dict[str, Any]:
     notes: dict[str, Any] = plain_json({name: getattr(spectra, name) for name in layout.notes})
     return notes
+
+
+def _built(layout: _Layout, notes: Mapping[str, Any], parts: Mapping[str, Any]) -> Any:
+    """Make a container of the kind; JSON has no NaN, so a number that is null was one."""
+    known = {name: notes[name] for name in layout.notes}
+    missing = {name: math.nan for name, value in known.items() if value is None}
+    return layout.holds(**known | missing, **parts)
 
 
 def _is_store(path: Path) -> bool:
