@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
-from starskope.curves import arranging, shapes
+from starskope.curves import arranging, detrending, masks, shapes
 from starskope.curves.columns import plain_json, star_table
 
 __all__ = ["LightCurves"]
@@ -203,6 +203,9 @@ class LightCurves:
     normalize = arranging.normalize
     bin = arranging.bin_cadences
     select = arranging.select
+    mask = masks.mask
+    trend = detrending.trend
+    flatten = detrending.flatten
 
     def write(self, path: str | Path) -> Path:
         """Write everything to ``*.zarr`` (a Zarr v3 group) or ``*.fits``; what stood there before is replaced.
