@@ -57,3 +57,36 @@ def aperture_sums(
     ``total`` and ``area`` hold finite pixels on the image only (``total`` NaN where there are none); ``n_bad`` counts
     the pixels touched that are not finite or off the image.
     """
+
+def rfft(data: NDArray[np.float32], real: NDArray[np.float32], imaginary: NDArray[np.float32], n_fft: int) -> None:
+    """Transform each column of ``data`` (n_time, n_series), padded to ``n_fft``, to two (n_fft // 2 + 1, n_series).
+
+    A series with a value that is not finite gives NaN.
+    """
+
+def power_spectrum(
+    data: NDArray[np.float32], out: NDArray[np.float32], window: NDArray[np.float32] | None, n_fft: int
+) -> None:
+    """Write the power spectra of the columns of ``data`` (n_time, n_series) to ``out`` (n_fft // 2 + 1, n_series).
+
+    Each series loses its mean, missing points (NaN, infinities) become 0, ``window`` (n_time,) is applied; a sine of
+    amplitude A on the grid has power A**2. NaN for a series without a point.
+    """
+
+def spectrogram(
+    data: NDArray[np.float32], out: NDArray[np.float32], window: NDArray[np.float32] | None, segment: int, step: int
+) -> None:
+    """Write `power_spectrum` of rows ``i * step .. i * step + segment - 1`` to ``out[i]`` for every whole segment.
+
+    ``out`` (1 + (n_time - segment) // step, segment // 2 + 1, n_series) may be a range of series of a larger array.
+    """
+
+def lomb_scargle(
+    data: NDArray[np.float32], weights: NDArray[np.float32] | None, out: NDArray[np.float32], n_fft: int
+) -> None:
+    """Write Lomb-Scargle periodograms at ``(row + 1) / n_fft`` per cadence to ``out`` (n_freq, n_series).
+
+    Floating mean, standard normalisation. ``weights`` (n_time,) or (n_time, n_series), relative; points without a
+    weight above 0 are missing, as NaN and infinities in ``data`` are. ``n_freq <= n_fft // 2``. NaN for a series of
+    fewer than 4 points or without variance.
+    """

@@ -1,0 +1,94 @@
+#include "starskope/spectra.hpp"
+
+#include "arrays.hpp"
+#include "registrars.hpp"
+
+namespace starskope::bindings {
+namespace {
+
+std::size_t length(py::ssize_t n, const char* name) {
+    if (n < 1 || static_cast<std::size_t>(n) > max_fft_length) {
+        throw py::value_error(std::string(name) + "=" + std::to_string(n) + ": expected 1 to " +
+                              std::to_string(max_fft_length));
+    }
+    return static_cast<std::size_t>(n);
+}
+
+// (n_segment, n_freq, n_series) as one block of rows, all at one distance: a C-contiguous array or a range of its
+// series.
+View2<float> segments(const py::object& value, const char* name) {
+    const py::array array = checked<float>(value, name, 3, true);
+    constexpr auto size = static_cast<py::ssize_t>(sizeof(float));
+    const py::ssize_t n_segment = array.shape(0), n_freq = array.shape(1), n_series = array.shape(2);
+    py::ssize_t stride = n_series;
+    if (array.size() > 0) { // strides of an empty array mean nothing, nor do those of an axis of one element
+        const py::ssize_t row = n_freq > 1 ? array.strides(1) : n_segment > 1 ? array.strides(0) : n_series * size;
+        stride = row / size;
+        if ((n_series > 1 && array.strides(2) != size) || (n_segment > 1 && array.strides(0) != n_freq * row) ||
+            stride < n_series || stride * size != row) {
+            refuse(name, value, "contiguous rows, those of all segments at one distance");
+        }
+    }
+    return {static_cast<float*>(const_cast<void*>(array.data())), static_cast<std::size_t>(n_segment * n_freq),
+            static_cast<std::size_t>(n_series), static_cast<std::size_t>(stride)};
+}
+
+} // namespace
+
+void register_spectra(py::module_& module) {
+    module.def(
+        "rfft",
+        [](const py::object& data, const py::object& real, const py::object& imaginary, py::ssize_t n_fft) {
+            const auto block = view2<const float>(data, "data");
+            const auto re = view2<float>(real, "real"), im = view2<float>(imaginary, "imaginary");
+            const std::size_t n = length(n_fft, "n_fft");
+            const py::gil_scoped_release release;
+            rfft(block, n, re, im);
+        },
+        py::arg("data"), py::arg("real"), py::arg("imaginary"), py::arg("n_fft"));
+    module.def(
+        "power_spectrum",
+        [](const py::object& data, const py::object& out, const py::object& window, py::ssize_t n_fft) {
+            const auto block = view2<const float>(data, "data");
+            const auto power = view2<float>(out, "out");
+            const auto taper = optional_view1<const float>(window, "window");
+            const std::size_t n = length(n_fft, "n_fft");
+            const py::gil_scoped_release release;
+            power_spectrum(block, taper, n, power);
+        },
+        py::arg("data"), py::arg("out"), py::arg("window"), py::arg("n_fft"));
+    module.def(
+        "spectrogram",
+        [](const py::object& data, const py::object& out, const py::object& window, py::ssize_t segment,
+           py::ssize_t step) {
+            const auto block = view2<const float>(data, "data");
+            const auto power = segments(out, "out");
+            const auto taper = optional_view1<const float>(window, "window");
+            const std::size_t n = length(segment, "segment"), every = length(step, "step");
+            const py::gil_scoped_release release;
+            spectrogram(block, taper, n, every, power);
+        },
+        py::arg("data"), py::arg("out"), py::arg("window"), py::arg("segment"), py::arg("step"));
+    module.def(
+        "lomb_scargle",
+        [](const py::object& data, const py::object& weights, const py::object& out, py::ssize_t n_fft) {
+            const auto block = view2<const float>(data, "data");
+            const auto power = view2<float>(out, "out");
+            PointWeights relative;
+            if (!weights.is_none()) {
+                const bool shared =
+                    py::isinstance<py::array>(weights) && py::reinterpret_borrow<py::array>(weights).ndim() == 1;
+                if (shared) {
+                    relative.shared = view1<const float>(weights, "weights");
+                } else {
+                    relative.each_series = view2<const float>(weights, "weights");
+                }
+            }
+            const std::size_t n = length(n_fft, "n_fft");
+            const py::gil_scoped_release release;
+            lomb_scargle(block, relative, n, power);
+        },
+        py::arg("data"), py::arg("weights"), py::arg("out"), py::arg("n_fft"));
+}
+
+} // namespace starskope::bindings
