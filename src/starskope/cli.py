@@ -85,6 +85,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     from starskope import cli_commands as commands
+    from starskope import cli_spectra
 
     parser = argparse.ArgumentParser(
         prog="starskope", description="From TESS full frame images to stacked images and light curves."
@@ -132,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_archive(curves)
     _add_workers(curves)
     _add_stars(curves)
+
+    cli_spectra.add_spectra(add)
 
     text = "the whole job: stack, light curves and report of one or several CCDs"
     run = add("run", commands.run, text, "[FRAMES ...] OUT")

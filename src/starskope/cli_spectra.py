@@ -1,0 +1,153 @@
+"""The command ``starskope spectra``: light-curve files in, each star's strongest period out, and all spectra on demand.
+
+Owns the options and the wording of the result. Refuses to search for transits (``starskope search``) and to judge: a
+false-alarm probability holds for white noise.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starskope.cli_commands import say, say_json
+
+if TYPE_CHECKING:
+    from starskope.curves.container import LightCurves
+    from starskope.search.spectra import Spectra
+
+__all__ = ["add_spectra", "spectra"]
+
+_MOST_LINES = 20
+_ID_COLUMNS = {"tic_id": "TIC", "kepler_id": "KIC", "epic_id": "EPIC", "gaia_id": "Gaia"}
+
+
+def add_spectra(add: Callable[..., ArgumentParser]) -> ArgumentParser:
+    """Add the command to the parser; ``add`` is that of `starskope.cli`."""
+    command = add("spectra", spectra, "power spectra, Lomb-Scargle periodograms and spectrograms", "FILE ...")
+    command.add_argument("paths", nargs="+", metavar="FILE", help="light curves: mission files, .fits or .zarr of ours")
+    command.add_argument(
+        "--output", metavar="OUT.zarr", help="write all spectra there; several files must share one time axis"
+    )
+    command.add_argument(
+        "--flatten", type=float, metavar="DAYS", help="level each curve first with a window of DAYS (default: do not)"
+    )
+    command.add_argument("--window", default="hann", metavar="NAME", help="window of SciPy, or none (default: hann)")
+    command.add_argument(
+        "--oversample", type=int, default=5, metavar="N", help="Lomb-Scargle frequencies per independent one (5)"
+    )
+    command.add_argument("--frequency-max", type=float, metavar="F", help="per day (default: the Nyquist frequency)")
+    command.add_argument("--segment", type=int, metavar="N", help="cadences per segment (default: 256, or all)")
+    command.add_argument("--overlap", type=int, metavar="N", help="cadences that segments share (default: half)")
+    command.add_argument("--workers", type=int, default=-1, metavar="N", help="compute threads (default: all CPUs)")
+    return command
+
+
+def spectra(arguments: Namespace) -> int:
+    """Make the spectra and tell each star's strongest period."""
+    from starskope.curves.container import LightCurves
+    from starskope.errors import StarskopeError
+
+    if arguments.output:
+        _check_output(Path(arguments.output))
+        curves = _prepared(LightCurves.read(arguments.paths), arguments)
+        _tell(", ".join(arguments.paths), curves, _write(curves, arguments), as_json=arguments.json)
+        return 0
+    code = 0
+    for path in arguments.paths:
+        try:
+            curves = _prepared(LightCurves.read(path), arguments)
+            periodograms = _periodograms(curves, arguments)
+        except (StarskopeError, ValueError, FileNotFoundError) as error:
+            # One damaged or empty file of many: the others are still worth their lines.
+            print(f"starskope: {path}: {error}" if path not in str(error) else f"starskope: {error}", file=sys.stderr)
+            code = 1
+            continue
+        _tell(path, curves, periodograms, as_json=arguments.json)
+    return code
+
+
+def _check_output(path: Path) -> None:
+    if path.suffix.lower() != ".zarr":
+        raise ValueError(f"--output is {path}, expected a name that ends in .zarr")
+
+
+def _prepared(curves: LightCurves, arguments: Namespace) -> LightCurves:
+    masked = curves.mask().normalize()
+    return masked if arguments.flatten is None else masked.flatten(arguments.flatten, workers=arguments.workers)
+
+
+def _periodograms(curves: LightCurves, arguments: Namespace) -> Spectra:
+    from starskope.search.lombscargle import lomb_scargle
+
+    return lomb_scargle(
+        curves,
+        oversample=arguments.oversample,
+        frequency_max=arguments.frequency_max,
+        workers=arguments.workers,
+    )
+
+
+def _write(curves: LightCurves, arguments: Namespace) -> Spectra:
+    """Write all three kinds and return the Lomb-Scargle periodograms."""
+    from starskope.search.cadence import fit_grid
+    from starskope.search.power import power_spectrum
+    from starskope.search.segments import spectrogram
+    from starskope.search.spectra_store import SpectraBlock, write
+
+    window = None if arguments.window == "none" else arguments.window
+    segment = min(256, fit_grid(curves.time).n_time) if arguments.segment is None else arguments.segment
+    overlap = segment // 2 if arguments.overlap is None else arguments.overlap
+    block = SpectraBlock(
+        power_spectrum(curves, window=window, workers=arguments.workers),
+        _periodograms(curves, arguments),
+        spectrogram(curves, segment=segment, overlap=overlap, window=window, workers=arguments.workers),
+    )
+    write(block.kinds(), Path(arguments.output))
+    return block.lomb_scargle
+
+
+def _tell(source: str, curves: LightCurves, periodograms: Spectra, *, as_json: bool) -> None:
+    import numpy as np
+
+    peaks = periodograms.peaks()
+    power = np.asarray(peaks["power"])
+    order = range(len(peaks)) if as_json else np.argsort(-np.nan_to_num(power, nan=-1.0), kind="stable")
+    for star in list(order)[: None if as_json else _MOST_LINES]:
+        record = {
+            "input": source,
+            "target": _target(curves, int(star)),
+            "mission": curves.mission,
+            "period_days": float(peaks["period"][star]),
+            "frequency_per_day": float(peaks["frequency"][star]),
+            "power": float(power[star]),
+            "false_alarm_probability": float(peaks["false_alarm_probability"][star]),
+            "method": periodograms.method,
+            "n_frequency": periodograms.n_freq,
+        }
+        if as_json:
+            say_json(record)
+        else:
+            say(_line(record))
+    if not as_json and len(peaks) > _MOST_LINES:
+        say(f"{source}: the {_MOST_LINES} strongest of {len(peaks)} stars; --json tells all")
+
+
+def _line(record: dict[str, Any]) -> str:
+    where = f"{record['input']}: {record['target']}"
+    if not record["power"] >= 0:
+        return f"{where}: no power: too few points, or no variation"
+    return (
+        f"{where}: strongest at {record['period_days']:.6g} d, power {record['power']:.3g}, "
+        f"false-alarm probability {record['false_alarm_probability']:.2g} (white noise)"
+    )
+
+
+def _target(curves: LightCurves, star: int) -> str:
+    for column, catalogue in _ID_COLUMNS.items():
+        if column in curves.stars.colnames and int(curves.stars[column][star]) > 0:
+            return f"{catalogue} {curves.stars[column][star]}"
+    name = str(curves.stars["name"][star]) if "name" in curves.stars.colnames else ""
+    return name or f"star {star}"
