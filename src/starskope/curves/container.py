@@ -266,6 +266,19 @@ class LightCurves:
 
         return files.read(paths, stars=stars, time_zero=time_zero)
 
+    def to_lightkurve(self, star: int) -> Any:
+        """Return one star as a light curve of lightkurve, see `lightkurve_exchange.to_lightkurve`."""
+        from starskope.curves.lightkurve_exchange import to_lightkurve
+
+        return to_lightkurve(self, star)
+
+    @classmethod
+    def from_lightkurve(cls, curve: Any) -> LightCurves:
+        """Return a light curve of lightkurve as one star, see `lightkurve_exchange.from_lightkurve`."""
+        from starskope.curves.lightkurve_exchange import from_lightkurve
+
+        return from_lightkurve(curve)
+
     def plot(self, star: int = 0, *, axes: Any = None) -> Any:
         """Draw one star, flagged cadences pale; returns the matplotlib axes."""
         from starskope.curves.drawing import draw_star

@@ -55,7 +55,7 @@ def write_fits(curves: LightCurves, path: Path) -> None:
             ("TELESCOP", curves.mission, "mission"),
             ("NTIME", curves.n_time, "number of cadences"),
             ("NSTAR", curves.n_star, "number of stars"),
-            *_time_cards(whole, curves.time_zero - whole),
+            *_time_cards(whole, curves.time_zero - whole, curves.is_barycentric),
             ("EXPTIME", None if math.isnan(curves.exposure_s) else curves.exposure_s, "[s] light per cadence"),
         ]
     )
@@ -63,7 +63,7 @@ def write_fits(curves: LightCurves, path: Path) -> None:
     times["TIME"], times["QUALITY"] = curves.time, curves.quality
     table = fits.BinTableHDU(times, name="TIME")
     table.header["TUNIT1"] = "d"
-    table.header.extend(_time_cards(whole, curves.time_zero - whole))
+    table.header.extend(_time_cards(whole, curves.time_zero - whole, curves.is_barycentric))
     parts = [primary, table]
     for name, (attribute, _, unit) in _IMAGES.items():
         values = getattr(curves, attribute)
@@ -89,13 +89,14 @@ def write_fits(curves: LightCurves, path: Path) -> None:
         fits.HDUList(parts).writeto(temporary, output_verify="exception")
 
 
-def _time_cards(whole: int, fraction: float) -> list[tuple[str, Any, str]]:
+def _time_cards(whole: int, fraction: float, is_barycentric: bool) -> list[tuple[str, Any, str]]:
+    corrected = "barycentric correction applied" if is_barycentric else "no barycentric correction applied"
     return [
         ("TIMESYS", "TDB", "time scale"),
         ("TIMEUNIT", "d", "unit of times"),
         ("BJDREFI", whole, "integer part of the zero of TIME (Julian date)"),
         ("BJDREFF", fraction, "fraction of the zero of TIME"),
-        ("TIMEREF", "LOCAL", "no barycentric correction applied"),
+        ("TIMEREF", "SOLARSYSTEM" if is_barycentric else "LOCAL", corrected),
         ("TASSIGN", "SPACECRAFT", "where times are assigned"),
         ("TIMEPIXR", 0.5, "times are those of mid-exposure"),
     ]

@@ -8,7 +8,6 @@ FITS is untrusted: nothing is executed or unpickled, and no array is larger than
 
 from __future__ import annotations
 
-import math
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from starskope.curves.missions import (
     FLAG_COLUMNS,
     TIME_COLUMNS,
     FluxColumn,
+    exposure_s,
     mission_of,
     product_of,
     star_cards,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read_mission_fits"]
 
-SECONDS_PER_DAY = 86400.0
 # A column of flux counts as usable when it has at least this share of what the next choice has.
 _USABLE = 0.5
 _CARDS_KEPT = ("SECTOR", "CAMERA", "CCD", "QUARTER", "CAMPAIGN", "CREATOR", "PROCVER", "OBSMODE")
@@ -261,20 +260,7 @@ def _curves(
         quality=quality[rows],
         background=column(measured.background),
         time_zero=zero.jd + shift,
-        exposure_s=_exposure_s(header),
+        exposure_s=exposure_s(header),
         mission=mission,
         meta=meta,
     )
-
-
-def _exposure_s(header: Mapping[str, Any]) -> float:
-    """Seconds of light per cadence: its length less dead time and what the clip of cosmic rays on board loses."""
-
-    def number(card: str) -> float:
-        value = header.get(card)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-
-    light = number("TIMEDEL") * number("DEADC") * SECONDS_PER_DAY
-    if not light > 0:
-        light = number("INT_TIME") * number("NUM_FRM")
-    return light if 0 < light < math.inf else math.nan

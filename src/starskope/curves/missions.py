@@ -12,6 +12,7 @@ QLP: Huang et al. 2020 (2020RNAAS...4..204H). EVEREST: Luger et al. 2018 (2018AJ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = [
     "TIME_COLUMNS",
     "FluxColumn",
     "Product",
+    "cards_of_star",
+    "exposure_s",
     "mission_of",
     "product_of",
     "star_cards",
@@ -30,6 +33,8 @@ __all__ = [
 
 PIPELINE_FLAG = 1 << 27
 """Bit of ``quality`` for a cadence that the maker of a community product flags himself (TGLC_flags, QLP aside)."""
+
+SECONDS_PER_DAY = 86400.0
 
 THRUSTER_FIRING = 1 << 20
 """The bit of Kepler's and K2's flags for a thruster firing; K2SFF tells it as MOVING."""
@@ -98,8 +103,8 @@ FLAG_COLUMNS: Mapping[str, tuple[int, int]] = {
     "SAP_QUALITY": (0x7FFFFFF, 0),
     # 16 bits: the highest arrives as a sign.
     "TESS_FLAGS": (0xFFFF, 0),
-    "TGLC_FLAGS": (1, 27),
-    "MOVING": (1, 20),
+    "TGLC_FLAGS": (1, PIPELINE_FLAG.bit_length() - 1),
+    "MOVING": (1, THRUSTER_FIRING.bit_length() - 1),
 }
 
 # Card -> (column of the star table, unit, description)
@@ -154,6 +159,31 @@ def star_cards(header: Mapping[str, Any], mission: str) -> dict[str, tuple[Any, 
         if value != 0 or column in {"ra", "dec"}:
             found[column] = (float(value), unit, description)
     return found
+
+
+def cards_of_star(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a star table as cards, what is not known left out: `star_cards` the other way."""
+    cards: dict[str, Any] = {}
+    numbers = {"tic_id": "TICID", "kepler_id": "KEPLERID", "epic_id": "KEPLERID", "gaia_id": "GAIADR3"}
+    for column, card in (*numbers.items(), ("name", "OBJECT"), *((c[0], card) for card, c in _STAR_CARDS.items())):
+        value = row.get(column)
+        # NaN, -1 and "" stand for what is not known.
+        if value is not None and value == value and value not in ("", -1):  # noqa: PLR0124
+            cards[card] = value
+    return cards
+
+
+def exposure_s(header: Mapping[str, Any]) -> float:
+    """Seconds of light per cadence: its length less dead time and what the clip of cosmic rays on board loses."""
+
+    def number(card: str) -> float:
+        value = header.get(card)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+    light = number("TIMEDEL") * number("DEADC") * SECONDS_PER_DAY
+    if not light > 0:
+        light = number("INT_TIME") * number("NUM_FRM")
+    return light if 0 < light < math.inf else math.nan
 
 
 def _whole(value: Any) -> int | None:

@@ -24,6 +24,7 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "read_zarr", "write_zarr"]
 FORMAT = "starskope.light_curves"
 FORMAT_VERSION = 1
 _WHAT = "light curves"
+_REFERENCE = {False: "mid-exposure at the spacecraft", True: "mid-exposure at the barycentre"}
 
 # name -> (axes, unit; None = that of the flux)
 _ARRAYS: dict[str, tuple[tuple[str, ...], str | None]] = {
@@ -56,7 +57,7 @@ def write_zarr(curves: LightCurves, path: Path) -> None:
                 "arrays": [name for name in _ARRAYS if getattr(curves, name) is not None],
                 "time_unit": "d",
                 "time_scale": "TDB",
-                "time_reference": "mid-exposure at the spacecraft",
+                "time_reference": _REFERENCE[curves.is_barycentric],
                 "time_zero": curves.time_zero,
                 "exposure_s": None if math.isnan(curves.exposure_s) else curves.exposure_s,
                 "mission": curves.mission,
