@@ -40,6 +40,11 @@ class _Field:
     zero: float
     readable: bool
 
+    @property
+    def n_bytes(self) -> int:
+        size = int(self.dtype[1:]) if self.dtype[0] == "S" else np.dtype(self.dtype).itemsize
+        return size * math.prod(self.shape)
+
 
 class BinaryTable(Mapping[str, NDArray[Any]]):
     """The columns of one BINTABLE, looked up in any case; each is decoded when asked for.
@@ -74,11 +79,13 @@ class BinaryTable(Mapping[str, NDArray[Any]]):
             raise FrameError(f"{self._what} has TFIELDS = {n_field}: expected 0 to {_MOST_COLUMNS}; it is damaged")
         self._fields = [self._field(hdu.header, i) for i in range(1, n_field + 1)]
         self._place = {field.name.upper(): i for i, field in reversed(list(enumerate(self._fields)))}
-        layout = np.dtype([(f"f{i}", field.dtype, field.shape) for i, field in enumerate(self._fields)])
-        if layout.itemsize != width:
+        # Summed before NumPy sees it: a dtype has room for 2 GiB, a header for any number.
+        needed = sum(field.n_bytes for field in self._fields)
+        if needed != width:
             raise FrameError(
-                f"{self._what} has rows of {width} bytes (NAXIS1), its columns need {layout.itemsize}; it is damaged"
+                f"{self._what} has rows of {width} bytes (NAXIS1), its columns need {needed}; it is damaged"
             )
+        layout = np.dtype([(f"f{i}", field.dtype, field.shape) for i, field in enumerate(self._fields)])
         n_bytes = width * self.n_row
         self._rows: NDArray[Any] = (
             np.frombuffer(view[hdu.offset : hdu.offset + n_bytes], layout) if n_bytes else np.zeros(self.n_row, layout)
