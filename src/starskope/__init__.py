@@ -36,6 +36,7 @@ _HOME = {
     "run": "starskope.job",
     "run_async": "starskope.job",
     "spectrogram": "starskope.search.segments",
+    "search_transits": "starskope.search.transits",
     "stack": "starskope.frames.stack",
     "stack_async": "starskope.frames.stack",
 }

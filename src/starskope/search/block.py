@@ -1,0 +1,332 @@
+"""The search of one fixed block of stars: everything about a star that needs no other star.
+
+Owns the passes over a block (search, vet, take out, search again), the best inverted box of every star, and the plain
+arrays in which a block's result travels. Refuses what needs the whole batch: false-alarm probabilities and claims
+(`batch`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starskope.curves.binning import bin_means, bin_starts
+from starskope.curves.container import LightCurves
+from starskope.curves.masks import BAD_INTERVAL, ENSEMBLE
+from starskope.search.box import BoxSearch as BoxKernel
+from starskope.search.candidate import NONE, PERIODIC, SINGLE, Candidate, field_names
+from starskope.search.detrended_spectrum import detrend, distinct_peaks, trend_bands
+from starskope.search.grids import duration_limits
+from starskope.search.refine import locate
+from starskope.search.series import StarSeries, centred, near_events, usable_errors
+from starskope.search.settings import Grid, SearchSettings, refuse_other_units
+from starskope.search.single import Dip, allowed_periods, find_dips
+from starskope.search.verdict import passes
+from starskope.search.vetting import Limits, vet
+
+__all__ = ["BlockSearch", "search_block"]
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+N_PEAKS = 3
+"""Peaks of a spectrum that are looked at; the one whose events stand out most is the candidate."""
+MASK_WIDTH = 2.0
+"""Durations of a box around an event that are taken out before the next search: a box is shorter than its dip."""
+N_RANGES = 6
+"""Ranges of allowed periods that are kept for a single event."""
+DUMP_FLAG = 32
+"""Quality bit of a reaction-wheel desaturation, the same for TESS, Kepler and K2."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSearch:
+    """What was found in a block of stars.
+
+    Attributes
+    ----------
+    values : dict of (n_star, n_candidates) float64
+        The fields of `Candidate`; kind 0 = no such row.
+    allowed : (n_star, n_candidates, 6, 2) float64
+        Ranges of periods that the coverage allows a single event, days; NaN = none.
+    inverted, inverted_single : (n_star,) float64
+        Score of the best box and of the best single event in the star's light turned upside down; NaN = no data.
+    delay : (n_star, n_candidates) float64
+        Barycentric minus spacecraft time at ``t0``, which is barycentric where that is known, days; NaN = not known.
+    """
+
+    values: dict[str, F64]
+    allowed: F64
+    inverted: F64
+    inverted_single: F64
+    delay: F64
+
+    @property
+    def n_star(self) -> int:
+        """Number of stars."""
+        return int(self.inverted.size)
+
+    def candidate(self, star: int, rank: int) -> Candidate:
+        """Return one candidate."""
+        return Candidate(**{name: float(self.values[name][star, rank]) for name in field_names()})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as plain arrays, for ``numpy.savez``."""
+        return {
+            **self.values,
+            "allowed": self.allowed,
+            "inverted": self.inverted,
+            "inverted_single": self.inverted_single,
+            "delay": self.delay,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Take back what `arrays` gave.
+
+        Raises
+        ------
+        ValueError
+            An array is missing.
+        """
+        names = field_names()
+        needed = [*names, "allowed", "inverted", "inverted_single", "delay"]
+        if missing := [name for name in needed if name not in arrays]:
+            raise ValueError(f"a searched block lacks {', '.join(missing)}: search the block again")
+        values = {name: np.asarray(arrays[name], np.float64) for name in names}
+        return cls(values, *(np.asarray(arrays[name], np.float64) for name in needed[len(names) :]))
+
+
+@dataclass(eq=False)
+class _Star:
+    """A star on its way through the passes."""
+
+    column: int
+    time: F64
+    is_barycentric: bool
+    found: list[Candidate] = field(default_factory=list)
+    ranges: list[list[tuple[float, float]]] = field(default_factory=list)
+    inverted: float = math.nan
+    inverted_single: float = math.nan
+
+
+def search_block(curves: LightCurves, settings: SearchSettings, *, workers: int = 1) -> BlockSearch:
+    """Search every star of a block.
+
+    Parameters
+    ----------
+    curves : LightCurves
+        Flattened; the stars are independent of each other.
+    settings : SearchSettings
+    workers : int
+        Threads of the box search; any number gives the same bytes.
+
+    Returns
+    -------
+    BlockSearch
+
+    Raises
+    ------
+    ValueError
+        Times in another unit than days; periods beyond the span of the times.
+
+    Notes
+    -----
+    A pass searches all periods for boxes in the star's light and, by the same path, in its light turned upside down.
+    The three highest peaks of the detrended spectrum are refined and vetted on all points. Where the best stands out,
+    its events are taken out and the star takes part in the next pass, which gives the next rank and, for the first
+    candidate, the inverted box that counts: light upside down around a deep transit dips by itself.
+    """
+    refuse_other_units(curves.time)
+    flux = centred(curves.flux)
+    errors = usable_errors(curves.flux_err, flux)
+    grid = settings.grid(curves.time)
+    stars = [_Star(column, *_times(curves, column)) for column in range(curves.n_star)]
+    active = [star for star in stars if np.isfinite(flux[:, star.column]).any()] if grid is not None else []
+    for n_pass in range(settings.n_candidates + 1):
+        if not active or grid is None:
+            break
+        active = _search_pass(active, n_pass, curves, flux, errors, grid, settings, workers)
+    return _packed(stars, settings.n_candidates, curves.time)
+
+
+def _times(curves: LightCurves, star: int) -> tuple[F64, bool]:
+    """Time axis of a star: barycentric where that is known."""
+    known = curves.meta.get("time_reference") == "barycentre" or (
+        curves.observer is not None and curves.direction is not None
+    )
+    if not known:
+        return curves.time, False
+    time = curves.bjd(star)
+    return (time, True) if np.isfinite(time).all() else (curves.time, False)
+
+
+def _search_pass(
+    active: list[_Star],
+    n_pass: int,
+    curves: LightCurves,
+    flux: F32,
+    errors: F32 | None,
+    grid: Grid,
+    settings: SearchSettings,
+    workers: int,
+) -> list[_Star]:
+    """Search the active stars without what was found before; return those that deserve another pass."""
+    columns = [star.column for star in active]
+    left = flux[:, columns]
+    for j, star in enumerate(active):
+        for candidate in star.found:
+            left[_taken(star, candidate), j] = np.nan
+    errors_left = None if errors is None else errors[:, columns]
+    time, binned, binned_err = _binned(curves.time, left, errors_left, grid.n_bin)
+    kernel = BoxKernel(time, binned, binned_err, durations=grid.durations, oversample=3)
+    limits = duration_limits(grid.periods, cadence=grid.cadence)
+    spectra = kernel.periodogram(grid.periods, limits=limits, inverted=True, details=False, workers=workers)
+    bands = trend_bands(grid.periods)
+    again = []
+    for j, star in enumerate(active):
+        errors_j = None if errors_left is None else errors_left[:, j]
+        series = StarSeries.of(star.time, left[:, j], errors_j, grid.cadence)
+        if n_pass <= 1:
+            star.inverted = _best(
+                replace(series, flux=-series.flux), _snr(spectra.inverted_power, j), grid, bands
+            ).score
+        dips, bump = _single(series, star, curves, grid)
+        if n_pass == 0:
+            star.inverted_single = bump
+        if n_pass == settings.n_candidates:
+            continue
+        best = _best(series, _snr(spectra.power, j), grid, bands)
+        if passes(best, settings):
+            star.found.append(best)
+            star.ranges.append([])
+            again.append(star)
+            continue
+        single, ranges = _single_candidate(series, dips, bump, settings)
+        if passes(single, settings):
+            star.found.append(single)
+            star.ranges.append(ranges)
+            again.append(star)
+        else:
+            star.found.append(best)
+            star.ranges.append([])
+    return again
+
+
+def _snr(power: F32 | None, column: int) -> F32:
+    """Signal-to-noise ratios of one star's spectrum; 0 where nothing could be measured."""
+    if power is None:
+        raise ValueError("the box search kept no inverted spectrum")
+    snr: F32 = np.sqrt(2.0 * np.nan_to_num(power[:, column]))
+    return snr
+
+
+def _best(series: StarSeries, statistic: F32, grid: Grid, bands: tuple[NDArray[np.intp], F64]) -> Candidate:
+    """Refine and vet the highest peaks of one spectrum; return the one whose events stand out most."""
+    efficiency = detrend(statistic, *bands)
+    best = Candidate()
+    for i in distinct_peaks(efficiency, grid.periods, series.span, N_PEAKS):
+        period = float(grid.periods[i])
+        step = float(np.max(np.abs(np.diff(1.0 / grid.periods[max(i - 1, 0) : i + 2])), initial=0.0))
+        shortest, longest = (float(limit[0]) for limit in duration_limits([period], cadence=grid.cadence))
+        limits = Limits(float(grid.periods.min()), float(grid.periods.max()), shortest, longest)
+        start = locate(series, period, shortest, longest)
+        if start is None:
+            continue
+        candidate = vet(series, start, step, limits, float(efficiency[i]))
+        candidate = replace(candidate, score=candidate.snr)
+        if best.kind == NONE or candidate.snr > best.snr:
+            best = candidate
+    return best
+
+
+def _binned(time: F64, flux: F32, errors: F32 | None, n_bin: int) -> tuple[F64, F32, F32 | None]:
+    """Average every ``n_bin`` cadences for the period search."""
+    if n_bin == 1:
+        return time, flux, errors
+    starts = bin_starts(time, n=n_bin)
+    n_cadence = np.diff(starts, append=time.size)
+    mean_time = time[starts] + np.add.reduceat(time - np.repeat(time[starts], n_cadence), starts) / n_cadence
+    mean, mean_err = bin_means(flux, errors, starts)
+    return mean_time, mean, None if errors is None else mean_err
+
+
+def _taken(star: _Star, candidate: Candidate) -> NDArray[np.bool_]:
+    """Cadences of a star that a candidate takes out."""
+    period = candidate.period if candidate.kind == PERIODIC else math.inf
+    return near_events(star.time, period, candidate.t0, MASK_WIDTH * candidate.duration)
+
+
+def _single(series: StarSeries, star: _Star, curves: LightCurves, grid: Grid) -> tuple[list[Dip], float]:
+    """Find single dips, in bins where the cadence is fast."""
+    forbidden = star.time[(curves.quality & (DUMP_FLAG | BAD_INTERVAL | ENSEMBLE)) != 0]
+    if grid.n_bin > 1:
+        starts = bin_starts(series.time, n=grid.n_bin)
+        n_cadence = np.diff(starts, append=series.time.size)
+        w = np.add.reduceat(series.weight, starts)
+        series = StarSeries(
+            np.add.reduceat(series.time, starts) / n_cadence,
+            np.add.reduceat(series.weight * series.flux, starts) / w,
+            w / w.mean(),
+            grid.cadence * grid.n_bin,
+        )
+    return find_dips(series, forbidden)
+
+
+def _single_candidate(
+    series: StarSeries, dips: list[Dip], bump: float, settings: SearchSettings
+) -> tuple[Candidate, list[tuple[float, float]]]:
+    """Make the most significant dip a candidate; a second one like it makes a pair."""
+    if not dips:
+        return Candidate(), []
+    first = dips[0]
+    rival = max([bump, *(dip.snr for dip in dips[2:3])])
+    same = [dip for dip in dips[1:2] if dip.snr >= settings.single_snr_min and 0.6 < dip.depth / first.depth < 1.67]
+    if not same and len(dips) > 1:
+        rival = max(rival, dips[1].snr)
+    candidate = Candidate(
+        kind=SINGLE,
+        t0=min([first.time, *(dip.time for dip in same)]),
+        duration=first.duration,
+        depth=first.depth,
+        depth_err=first.error,
+        snr=first.snr,
+        n_transits=1.0 + len(same),
+        n_consistent=1.0 + len(same),
+        contrast=first.snr / rival if rival > 0 else math.inf,
+        score=first.snr,
+    )
+    if not passes(candidate, settings):
+        return candidate, []
+    shortest = max(settings.period_min, 2.0 * first.duration)
+    least, ranges = allowed_periods(series, [first, *same], 2.0 * series.span, shortest)
+    period = abs(same[0].time - first.time) if same else math.nan
+    return replace(candidate, period=period, period_least=least), ranges
+
+
+def _packed(stars: list[_Star], n_candidates: int, axis: F64) -> BlockSearch:
+    shape = (len(stars), n_candidates)
+    values = {name: np.full(shape, np.nan) for name in field_names()}
+    values["kind"][:] = NONE
+    allowed, delay = np.full((*shape, N_RANGES, 2), np.nan), np.full(shape, np.nan)
+    for star in stars:
+        for rank, candidate in enumerate(star.found):
+            for name in field_names():
+                values[name][star.column, rank] = getattr(candidate, name)
+            for k, limits in enumerate(star.ranges[rank][:N_RANGES]):
+                allowed[star.column, rank, k] = limits
+            if star.is_barycentric:
+                # Outside the times (a first event before the first point) the delay of the nearest point holds.
+                delay[star.column, rank] = np.interp(candidate.t0, star.time, star.time - axis)
+    return BlockSearch(
+        values,
+        allowed,
+        np.array([star.inverted for star in stars], np.float64),
+        np.array([star.inverted_single for star in stars], np.float64),
+        delay,
+    )

@@ -1,0 +1,174 @@
+"""The events of a candidate one by one, and every other phase of its period.
+
+Owns depths per event with red-noise errors, what they have in common, odd against even, the deepest other dip, the
+highest bump, and the comparison with a sine. Refuses verdicts: it returns numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starskope.search.fold import event_sums, phase_sums
+from starskope.search.rednoise import Noise
+from starskope.search.refine import Ephemeris
+from starskope.search.series import StarSeries
+
+__all__ = ["Events", "PhaseScan", "mean_depth", "measure_events", "odd_even", "scan_phases"]
+
+F64 = NDArray[np.float64]
+
+LEAST_COVERAGE = 0.5
+"""An event counts as observed when this much of it is."""
+CELLS_PER_BOX = 4
+PRIMARY_WIDTH = 1.5
+"""No secondary is sought within this many durations of the primary's middle: a box is shorter than the dip it fits."""
+SCATTER_PRIOR = 3.0
+"""Degrees of freedom by which the scatter of few events is held to its expectation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Observed events of one ephemeris.
+
+    Attributes
+    ----------
+    number : (n_event,) int64
+        Mid-transit is ``t0 + number * period``.
+    depth, variance : (n_event,) float64
+        Fraction of the light below the level outside, and the variance with red noise.
+    """
+
+    number: NDArray[np.int64]
+    depth: F64
+    variance: F64
+
+
+class Depth(NamedTuple):
+    """A mean depth, its error from noise alone (``formal``) and with the scatter of the events (``error``)."""
+
+    value: float
+    formal: float
+    error: float
+
+
+class PhaseScan(NamedTuple):
+    """Boxes at all phases of a period.
+
+    Attributes
+    ----------
+    coherent : float
+        Scatter of the boxes outside the event over what red noise predicts; above 1 where noise has the period.
+    secondary_phase : float
+        Phase (0 to 1) of the middle of the most significant other dip; NaN without any.
+    bump : float
+        Signal-to-noise ratio of the highest bump.
+    sine_gain : float
+        Largest gain of a sine among the harmonics of the period that a box may imitate.
+    box_gain : float
+        Gain of the box at phase 0 in the same unit.
+    """
+
+    coherent: float
+    secondary_phase: float
+    bump: float
+    sine_gain: float
+    box_gain: float
+
+
+def measure_events(series: StarSeries, at: Ephemeris, noise: Noise, level: float) -> Events:
+    """Measure every event of which at least half was observed.
+
+    Parameters
+    ----------
+    level : float
+        Flux outside the events.
+    """
+    first, count, weight, moment, _ = event_sums(series.time, series.flux, series.weight, *at)
+    expected = max(at.duration / series.cadence, 1.0)
+    seen = np.flatnonzero(count >= max(LEAST_COVERAGE * expected, 1.0 - 1e-9))
+    return Events(
+        number=(first + seen).astype(np.int64),
+        depth=level - moment[seen] / weight[seen],
+        variance=noise.box_variance(weight[seen]),
+    )
+
+
+def mean_depth(events: Events) -> Depth:
+    """Mean depth weighted by inverse variance; its error grows with the scatter of the events where that is larger.
+
+    Notes
+    -----
+    ``error = formal * max(1, sqrt((chi2 + 3) / (n - 1 + 3)))``: one deep artefact among events of no depth has a large
+    error by its own scatter, while three honest events are not punished for the small number.
+    """
+    if events.depth.size == 0:
+        return Depth(np.nan, np.nan, np.nan)
+    w = 1.0 / events.variance
+    value = float((w * events.depth).sum() / w.sum())
+    formal = float(w.sum() ** -0.5)
+    chi2 = float((w * (events.depth - value) ** 2).sum())
+    growth = np.sqrt((chi2 + SCATTER_PRIOR) / (events.depth.size - 1 + SCATTER_PRIOR))
+    return Depth(value, formal, formal * max(1.0, float(growth)))
+
+
+def steadiness(events: Events) -> float:
+    """Mean depth without the event that carries most of it, over that with it; NaN for fewer than two events."""
+    if events.depth.size < 2:
+        return float("nan")
+    w = 1.0 / events.variance
+    moment = w * events.depth
+    without = int(np.argmax(moment))
+    whole = moment.sum() / w.sum()
+    return float((moment.sum() - moment[without]) / (w.sum() - w[without]) / whole)
+
+
+def n_consistent(events: Events, depth: float) -> int:
+    """Count the events within three sigma and 30 % of a depth, and nearer to it than to nothing or twice it."""
+    off = np.abs(events.depth - depth)
+    return int(np.count_nonzero((off <= 3.0 * np.sqrt(events.variance) + 0.3 * depth) & (events.depth > 0.2 * depth)))
+
+
+def odd_even(events: Events) -> tuple[float, float]:
+    """Depth of the odd minus that of the even events and its error; NaN where one of them is missing."""
+    odd = events.number % 2 != 0
+    parts = [
+        mean_depth(Events(events.number[which], events.depth[which], events.variance[which])) for which in (odd, ~odd)
+    ]
+    return parts[0].value - parts[1].value, float(np.hypot(parts[0].error, parts[1].error))
+
+
+def scan_phases(series: StarSeries, at: Ephemeris, noise: Noise, level: float) -> PhaseScan:
+    """Slide the box over all phases: the uniqueness test of a candidate (after Coughlin et al. 2016).
+
+    References
+    ----------
+    Coughlin et al. 2016, doi:10.3847/0067-0049/224/1/12 (model-shift uniqueness test).
+    """
+    n_cell = max(round(CELLS_PER_BOX * at.period / at.duration), 3 * CELLS_PER_BOX)
+    cell = at.period / n_cell
+    start = at.t0 - 0.5 * CELLS_PER_BOX * cell
+    flux = series.flux - level
+    w, y = phase_sums(series.time, flux, series.weight, at.period, start, n_cell, CELLS_PER_BOX)
+    typical = float(np.median(w[w > 0])) if (w > 0).any() else 0.0
+    box_gain = float(y[0] ** 2 / w[0]) if w[0] > 0 and y[0] < 0 else 0.0
+    single_w, single_y = phase_sums(series.time, flux, series.weight, at.period, start, n_cell, 1)
+    waves = np.fft.rfft(single_y)
+    n_wave = min(max(int(0.5 * at.period / at.duration), 1), waves.size - 1)
+    sine_gain = float(2.0 * np.max(np.abs(waves[1 : n_wave + 1])) ** 2 / max(single_w.sum(), 1e-300))
+    offset = np.minimum(np.arange(n_cell), n_cell - np.arange(n_cell)) * cell
+    usable = (offset > PRIMARY_WIDTH * at.duration) & (w > 0.5 * typical)
+    if not usable.any():
+        return PhaseScan(1.0, float("nan"), 0.0, sine_gain, box_gain)
+    per_event = max(at.duration / series.cadence, 1.0)
+    significance = np.zeros(n_cell)
+    variance = noise.white**2 / w[usable] + noise.red**2 * np.minimum(per_event / w[usable], 1.0)
+    significance[usable] = -y[usable] / w[usable] / np.sqrt(variance)
+    inside = significance[usable]
+    coherent = max(1.0, float(1.4826 * np.median(np.abs(inside - np.median(inside)))))
+    deepest = int(np.argmax(np.where(usable, significance, -np.inf)))
+    bump = max(0.0, float(-inside.min())) / coherent
+    return PhaseScan(coherent, deepest / n_cell, bump, sine_gain, box_gain)

@@ -1,0 +1,151 @@
+"""Folded light curves on native arrays: boxes around known epochs, event by event and at every phase.
+
+Owns the inner loops of refinement and vetting, in Numba so that they can be edited by those who use them; every
+function takes the valid points of one star: times (days, increasing), flux with its level subtracted (dips negative),
+weights (inverse variances, any scale). Refuses missing points, thresholds and decisions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["box_around", "event_sums", "phase_sums"]
+
+F64 = NDArray[np.float64]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def box_around(
+    time: F64,
+    flux: F64,
+    weight: F64,
+    frequencies: F64,
+    epoch: float,
+    half_window: float,
+    n_cell: int,
+    least: int,
+    most: int,
+) -> tuple[float, int, int, int]:
+    """Find the best box near a known epoch, over trial frequencies, mid-transit times and durations.
+
+    Parameters
+    ----------
+    time, flux, weight : (n,) float64
+    frequencies : (n_frequency,) float64
+        1/day.
+    epoch : float
+        Near the middle of the times: period and mid-transit are then hardly correlated.
+    half_window : float
+        Boxes lie within ``epoch +- half_window`` (days), at most half the period.
+    n_cell : int
+        Cells of equal width across the window; a box holds whole cells.
+    least, most : int
+        Cells per box.
+
+    Returns
+    -------
+    gain, i_frequency, first, n : float, int, int, int
+        ``gain = depth**2 w_in w_out / (w_in + w_out)``, twice the gain in log-likelihood where weights are inverse
+        variances; the box holds ``n`` cells from ``first``. Gain 0 where no dip was found.
+    """
+    total_w = 0.0
+    total_y = 0.0
+    for i in range(time.size):
+        total_w += weight[i]
+        total_y += weight[i] * flux[i]
+    cell = 2.0 * half_window / n_cell
+    w = np.zeros(n_cell + 1)
+    y = np.zeros(n_cell + 1)
+    best = 0.0
+    best_frequency, best_first, best_n = 0, 0, least
+    for j in range(frequencies.size):
+        w[:] = 0.0
+        y[:] = 0.0
+        f = frequencies[j]
+        for i in range(time.size):
+            turns = (time[i] - epoch) * f
+            offset = (turns - np.floor(turns + 0.5)) / f
+            if -half_window <= offset < half_window:
+                c = min(int((offset + half_window) / cell), n_cell - 1)
+                w[c + 1] += weight[i]
+                y[c + 1] += weight[i] * flux[i]
+        for c in range(n_cell):
+            w[c + 1] += w[c]
+            y[c + 1] += y[c]
+        for n in range(least, min(most, n_cell) + 1):
+            for first in range(n_cell - n + 1):
+                w_in = w[first + n] - w[first]
+                w_out = total_w - w_in
+                if w_in <= 0.0 or w_out <= 0.0:
+                    continue
+                y_in = y[first + n] - y[first]
+                depth = (total_y - y_in) / w_out - y_in / w_in
+                if depth <= 0.0:
+                    continue
+                gain = depth * depth * w_in * w_out / total_w
+                if gain > best:
+                    best, best_frequency, best_first, best_n = gain, j, first, n
+    return best, best_frequency, best_first, best_n
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def event_sums(
+    time: F64, flux: F64, weight: F64, period: float, t0: float, duration: float
+) -> tuple[int, F64, F64, F64, F64]:
+    """Return sums inside the box of every event that the times reach.
+
+    Returns
+    -------
+    first : int
+        Number of the first event: its mid-transit is ``t0 + first * period``.
+    count, weight, weighted_flux, weighted_square : (n_event,) float64
+        ``n``, ``sum w``, ``sum w y``, ``sum w**2`` of the points within half a duration of each mid-transit.
+    """
+    if time.size == 0:
+        return 0, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)
+    first = int(np.floor((time[0] - t0) / period + 0.5))
+    last = int(np.floor((time[-1] - t0) / period + 0.5))
+    n_event = last - first + 1
+    count, w, y, w2 = np.zeros(n_event), np.zeros(n_event), np.zeros(n_event), np.zeros(n_event)
+    for i in range(time.size):
+        k = int(np.floor((time[i] - t0) / period + 0.5))
+        if abs(time[i] - t0 - k * period) < 0.5 * duration:
+            count[k - first] += 1.0
+            w[k - first] += weight[i]
+            y[k - first] += weight[i] * flux[i]
+            w2[k - first] += weight[i] * weight[i]
+    return first, count, w, y, w2
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def phase_sums(time: F64, flux: F64, weight: F64, period: float, t0: float, n_cell: int, n_box: int) -> tuple[F64, F64]:
+    """Return sums of the folded light curve in a box that slides over all phases in steps of one cell.
+
+    Parameters
+    ----------
+    n_cell : int
+        Cells of the period; cell 0 begins at ``t0``.
+    n_box : int
+        Cells per box, below ``n_cell``.
+
+    Returns
+    -------
+    weight, weighted_flux : (n_cell,) float64
+        Of the box that begins with each cell.
+    """
+    w = np.zeros(n_cell)
+    y = np.zeros(n_cell)
+    for i in range(time.size):
+        turns = (time[i] - t0) / period
+        c = min(int((turns - np.floor(turns)) * n_cell), n_cell - 1)
+        w[c] += weight[i]
+        y[c] += weight[i] * flux[i]
+    box_w = np.zeros(n_cell)
+    box_y = np.zeros(n_cell)
+    for c in range(n_cell):
+        for k in range(n_box):
+            box_w[c] += w[(c + k) % n_cell]
+            box_y[c] += y[(c + k) % n_cell]
+    return box_w, box_y

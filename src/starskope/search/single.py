@@ -1,0 +1,209 @@
+"""Single events: one dip in time, with nothing to fold.
+
+Owns the matched box in time at each duration, its noise, what counts as a gap, the threshold from the inverted series,
+and which periods the coverage leaves for a star that was seen to dip once or twice. Refuses events that touch a gap, a
+momentum dump or a masked interval within their own duration: there the light curves of every mission dip and jump.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from starskope.search.rednoise import mad_scatter
+from starskope.search.series import StarSeries
+
+__all__ = ["Dip", "allowed_periods", "find_dips", "matched_box", "single_durations"]
+
+F64 = NDArray[np.float64]
+
+SHORTEST_CELLS = 3
+"""Cadences per box, at least: fewer are an outlier's business."""
+DURATIONS = (0.06, 0.09, 0.13, 0.18, 0.25, 0.36, 0.5)
+"""Days: from the equator of a dwarf to half of the window of detrending."""
+GAP_DAYS = 0.05
+"""A stretch without points is a gap from here on, or from two and a half cadences."""
+LEAST_COVERAGE = 0.7
+HALVES_DIFFER = 0.6
+"""A dip's halves may differ by this fraction of the depth (and three sigma): a step or a ramp is no transit."""
+
+
+class Dip(NamedTuple):
+    """One dip: middle and duration in days, depth as a fraction, its error, signal-to-noise ratio."""
+
+    time: float
+    duration: float
+    depth: float
+    error: float
+    snr: float
+
+
+def single_durations(cadence: float) -> F64:
+    """Durations (days) that hold at least three cadences."""
+    return np.array([d for d in DURATIONS if d >= (SHORTEST_CELLS - 0.5) * cadence])
+
+
+def find_dips(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[Dip], float]:
+    """Find the most significant dips of a star in time, and the most significant bump.
+
+    Parameters
+    ----------
+    series : StarSeries
+        Binned where the cadence is fast.
+    forbidden : (n_forbidden,) float64
+        Increasing times of dumps and masked cadences.
+    n_dip : int
+        How many, in order of significance; none overlap.
+
+    Returns
+    -------
+    dips : list of Dip
+    bump : float
+        Signal-to-noise ratio of the highest bump by the same measure: what noise of either sign does in this star.
+    """
+    found: list[Dip] = []
+    bump = 0.0
+    for duration in single_durations(series.cadence):
+        middle, depth, uneven = matched_box(series.time, series.flux, series.weight, duration, series.cadence)
+        clear = np.isfinite(depth)
+        if forbidden.size:
+            nearest = np.searchsorted(forbidden, middle - 1.5 * duration)
+            ahead = forbidden[np.minimum(nearest, forbidden.size - 1)]
+            clear &= ~((ahead >= middle - 1.5 * duration) & (ahead <= middle + 1.5 * duration))
+        if np.count_nonzero(clear) < 20:
+            continue
+        middle, depth, uneven = middle[clear], depth[clear], uneven[clear]
+        scatter = mad_scatter(depth)
+        if not scatter > 0:
+            continue
+        whole = uneven < HALVES_DIFFER * np.abs(depth) + 3.0 * scatter
+        significance = np.where(whole, depth / scatter, 0.0)
+        bump = max(bump, float(-significance.min()))
+        for _ in range(n_dip):
+            i = int(np.argmax(significance))
+            if significance[i] <= 0:
+                break
+            found.append(Dip(float(middle[i]), float(duration), float(depth[i]), scatter, float(significance[i])))
+            significance[np.abs(middle - middle[i]) < 2.0 * duration] = 0.0
+    found.sort(key=lambda dip: -dip.snr)
+    kept: list[Dip] = []
+    for dip in found:
+        if all(abs(dip.time - other.time) > 1.5 * (dip.duration + other.duration) for other in kept):
+            kept.append(dip)
+        if len(kept) == n_dip:
+            break
+    return kept, bump
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def matched_box(time: F64, flux: F64, weight: F64, duration: float, cadence: float) -> tuple[F64, F64, F64]:
+    """Depth of a box against its two flanks of the same length, centred on every point in turn.
+
+    Parameters
+    ----------
+    time, flux, weight : (n,) float64
+    duration, cadence : float
+        Days.
+
+    Returns
+    -------
+    middle, depth, uneven : (n,) float64
+        Mid-time; mean of the flanks minus mean of the box; the larger of the differences between the box's two halves
+        and between its two flanks. NaN where a gap lies within a duration of the box, or too few points do.
+    """
+    n = time.size
+    middle, depth, uneven = time.copy(), np.full(n, np.nan), np.full(n, np.nan)
+    gap = max(GAP_DAYS, 2.5 * cadence)
+    w, y, hole = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n, np.int64)
+    for i in range(n):
+        w[i + 1] = w[i] + weight[i]
+        y[i + 1] = y[i] + weight[i] * flux[i]
+        hole[i] = (hole[i - 1] + (1 if time[i] - time[i - 1] > gap else 0)) if i else 0
+    expected = duration / cadence
+    edges = np.zeros(5, np.int64)
+    steps = np.array([-1.5, -0.5, 0.0, 0.5, 1.5]) * duration
+    half = 0.5 * cadence
+    for i in range(n):
+        t = time[i]
+        if t - 1.5 * duration < time[0] - half or t + 1.5 * duration > time[n - 1] + half:
+            continue
+        for k in range(5):
+            target = t + steps[k] - 1e-9
+            while edges[k] < n and time[edges[k]] < target:
+                edges[k] += 1
+        a, b, c, d, e = edges
+        least = LEAST_COVERAGE * expected
+        if b - a < least or d - b < least or e - d < least or d - b < 2:
+            continue
+        if hole[min(e, n - 1)] != hole[a]:
+            continue
+        flank = (y[b] - y[a] + y[e] - y[d]) / (w[b] - w[a] + w[e] - w[d])
+        depth[i] = flank - (y[d] - y[b]) / (w[d] - w[b])
+        halves = 0.0
+        if c > b and d > c:
+            halves = abs((y[c] - y[b]) / (w[c] - w[b]) - (y[d] - y[c]) / (w[d] - w[c]))
+        flanks = abs((y[b] - y[a]) / (w[b] - w[a]) - (y[e] - y[d]) / (w[e] - w[d]))
+        uneven[i] = max(halves, flanks)
+    return middle, depth, uneven
+
+
+def allowed_periods(
+    series: StarSeries, dips: list[Dip], longest: float, shortest: float
+) -> tuple[float, list[tuple[float, float]]]:
+    """Periods at which all other events fall where nothing was measured or something like the dip is.
+
+    Parameters
+    ----------
+    series : StarSeries
+    dips : list of Dip
+        One or two that belong together.
+    longest, shortest : float
+        Days between which periods are tried.
+
+    Returns
+    -------
+    least : float
+        Shortest allowed period; NaN where none is.
+    ranges : list of (low, high)
+        Allowed periods; ``high`` is infinite for the range that no coverage limits.
+    """
+    first = dips[0]
+    reach = max(series.time[-1] - first.time, first.time - series.time[0])
+    step = 0.25 * first.duration / max(reach / shortest, 1.0)
+    if len(dips) > 1:
+        apart = abs(dips[1].time - first.time)
+        periods = apart / np.arange(1, max(int(apart / shortest), 1) + 1)[::-1]
+    else:
+        periods = 1.0 / np.arange(1.0 / max(longest, reach), 1.0 / shortest, step / reach**2 * 4.0)[::-1]
+    allowed = np.array([_is_allowed(series, first, period) for period in periods], bool)
+    if not allowed.any():
+        return (reach, [(reach, math.inf)]) if len(dips) == 1 else (math.nan, [])
+    ranges: list[tuple[float, float]] = []
+    for i in np.flatnonzero(allowed):
+        if ranges and i and allowed[i - 1] and len(dips) == 1:
+            ranges[-1] = (ranges[-1][0], float(periods[i]))
+        else:
+            ranges.append((float(periods[i]), float(periods[i])))
+    return ranges[0][0], ranges
+
+
+def _is_allowed(series: StarSeries, dip: Dip, period: float) -> bool:
+    """Say whether no predicted event was observed to be missing."""
+    lowest = math.ceil((series.time[0] - dip.time) / period)
+    highest = math.floor((series.time[-1] - dip.time) / period)
+    for k in range(lowest, highest + 1):
+        if k == 0:
+            continue
+        middle = dip.time + k * period
+        a = int(np.searchsorted(series.time, middle - 0.5 * dip.duration))
+        b = int(np.searchsorted(series.time, middle + 0.5 * dip.duration))
+        if b - a < 0.5 * dip.duration / series.cadence:
+            continue
+        depth = -float(np.average(series.flux[a:b], weights=series.weight[a:b]))
+        if depth < 0.5 * dip.depth and dip.depth - depth > 3.0 * dip.error:
+            return False
+    return True

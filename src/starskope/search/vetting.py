@@ -1,0 +1,155 @@
+"""What is measured of one periodic candidate, and which of its period's multiples it has.
+
+Owns the chain refine -> events -> other phases for one star, and the choice among P/3, P/2, P, 2P, 3P. Refuses
+thresholds of claims: those are the verdict's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from starskope.search import events as per_event
+from starskope.search.candidate import PERIODIC, Candidate
+from starskope.search.events import Depth, Events, PhaseScan
+from starskope.search.rednoise import Noise, box_noise
+from starskope.search.refine import Ephemeris, first_event, refine
+from starskope.search.series import StarSeries, near_events
+from starskope.search.shape import flat_bottom
+
+__all__ = ["Limits", "vet"]
+
+MULTIPLES = (2.0, 3.0, 0.5, 1.0 / 3.0)
+BETTER = 1.15
+"""A multiple replaces the period found when its squared signal-to-noise ratio exceeds that by this factor."""
+TRANSIT_WIDTH = 2.0
+"""Durations of a box around an event within which nothing counts as quiet."""
+DIFFERENT_SIGMA, DIFFERENT_FRACTION = 5.0, 0.1
+"""Odd and even events are two kinds of events beyond this: the period is then twice as long."""
+
+
+class Limits(NamedTuple):
+    """Limits of a search in days: periods, durations."""
+
+    period_min: float
+    period_max: float
+    duration_min: float
+    duration_max: float
+
+
+class _Measured(NamedTuple):
+    at: Ephemeris
+    events: Events
+    depth: Depth
+    noise: Noise
+    level: float
+    scan: PhaseScan | None
+
+
+def vet(series: StarSeries, start: Ephemeris, frequency_step: float, limits: Limits, sde: float) -> Candidate:
+    """Measure a periodic candidate.
+
+    Parameters
+    ----------
+    series : StarSeries
+        All points of the star, unbinned.
+    start : Ephemeris
+        From the grid of the box search.
+    frequency_step : float
+        Of that grid at this period, 1/day.
+    limits : Limits
+    sde : float
+        Height of the peak.
+    """
+    best = _measure(series, start, frequency_step, limits)
+    if not best.depth.value > 0:
+        return Candidate(sde=sde)
+    for multiple in MULTIPLES:
+        other = _multiple(series, best.at, multiple, limits)
+        if other is not None and _squared_snr(other) > BETTER * _squared_snr(best):
+            best = other
+    twice = _twice_when_alternating(series, best, limits)
+    best = twice or best
+    return _describe(series, best, sde)
+
+
+def _describe(series: StarSeries, found: _Measured, sde: float) -> Candidate:
+    at, events = found.at, found.events
+    scan = per_event.scan_phases(series, at, found.noise, found.level)
+    depth = found.depth
+    error = max(depth.error, depth.formal * scan.coherent)
+    difference, difference_err = per_event.odd_even(events)
+    secondary = Depth(math.nan, math.nan, math.nan)
+    if math.isfinite(scan.secondary_phase):
+        t0 = first_event(at.t0 + scan.secondary_phase * at.period, at.period, float(series.time[0]))
+        others = per_event.measure_events(series, at._replace(t0=t0), found.noise, found.level)
+        secondary = per_event.mean_depth(others)
+    bottom, bottom_max = flat_bottom(series, at, found.level)
+    return Candidate(
+        kind=PERIODIC,
+        period=at.period,
+        t0=at.t0,
+        duration=at.duration,
+        depth=depth.value,
+        depth_err=error,
+        snr=depth.value / error,
+        sde=sde,
+        n_transits=float(events.depth.size),
+        n_consistent=float(per_event.n_consistent(events, depth.value)),
+        steadiness=per_event.steadiness(events),
+        odd_even=difference,
+        odd_even_err=difference_err,
+        secondary=secondary.value,
+        secondary_err=max(secondary.error, secondary.formal * scan.coherent),
+        secondary_phase=scan.secondary_phase,
+        bump=scan.bump,
+        sine_ratio=scan.box_gain / scan.sine_gain if scan.sine_gain > 0 else math.inf,
+        flat_bottom=bottom,
+        flat_bottom_max=bottom_max,
+    )
+
+
+def _measure(series: StarSeries, start: Ephemeris, frequency_step: float, limits: Limits) -> _Measured:
+    at = refine(series, start, frequency_step, shortest=limits.duration_min, longest=limits.duration_max)
+    return _at(series, at)
+
+
+def _at(series: StarSeries, at: Ephemeris) -> _Measured:
+    quiet = series.keep(~near_events(series.time, at.period, at.t0, TRANSIT_WIDTH * at.duration))
+    if quiet.time.size == 0:
+        quiet = series
+    level = float(np.average(quiet.flux, weights=quiet.weight))
+    noise = box_noise(quiet.time, quiet.flux, quiet.weight, at.duration)
+    events = per_event.measure_events(series, at, noise, level)
+    return _Measured(at, events, per_event.mean_depth(events), noise, level, None)
+
+
+def _squared_snr(found: _Measured) -> float:
+    depth = found.depth
+    return (depth.value / depth.formal) ** 2 if depth.value > 0 and depth.formal > 0 else 0.0
+
+
+def _multiple(series: StarSeries, at: Ephemeris, multiple: float, limits: Limits) -> _Measured | None:
+    """Best of the ephemerides with a multiple of the period that keep some of the events."""
+    period = at.period * multiple
+    if not limits.period_min <= period <= limits.period_max or at.duration > 0.3 * period:
+        return None
+    shifts = range(round(multiple)) if multiple > 1 else range(1)
+    tried = [
+        _at(series, Ephemeris(period, first_event(at.t0 + k * at.period, period, float(series.time[0])), at.duration))
+        for k in shifts
+    ]
+    return max(tried, key=_squared_snr)
+
+
+def _twice_when_alternating(series: StarSeries, found: _Measured, limits: Limits) -> _Measured | None:
+    """Twice the period where odd and even events differ beyond doubt and three of the deeper ones were seen."""
+    difference, error = per_event.odd_even(found.events)
+    if not (abs(difference) > DIFFERENT_SIGMA * error and abs(difference) > DIFFERENT_FRACTION * found.depth.value):
+        return None
+    twice = _multiple(series, found.at, 2.0, limits)
+    if twice is None or twice.events.depth.size < 3:
+        return None
+    return twice
