@@ -94,3 +94,32 @@ def atol_pixel() -> float:
 def atol_barycentric_s() -> float:
     """Seconds by which two evaluations of observer . direction may differ: 500 light-seconds at 1e-9 relative."""
     return 5e-7
+
+
+def atol_biweight(magnitude: float, mad: float) -> float:
+    """Absolute error of a biweight location of float32 values up to ``magnitude`` in a window of that MAD.
+
+    Storing the median, adding the location to it and storing the sum each cost a rounding at the size of the values;
+    their median as a float32 shifts the MAD by one more, of which the location takes a part. The iteration itself ends
+    within 1e-6 MAD, ours and the rival's each, and float32 sums in the window add as much again.
+    """
+    return 4.0 * unit_roundoff(np.float32) * magnitude + 4e-6 * mad + smallest_step()
+
+
+def atol_power(n: int, amplitude: float, rms: float) -> float:
+    """Absolute error of a power ``amplitude**2`` from a float32 transform of n points whose rows have r.m.s. amplitude.
+
+    Each row of a transform errs by some units of roundoff times sqrt(log2 n), relative to the r.m.s. of all rows (Higham,
+    Accuracy and Stability, sec. 24.1), not to itself; squaring doubles it.
+    """
+    error = 8.0 * unit_roundoff(np.float32) * math.sqrt(math.log2(max(n, 2))) * rms
+    return 2.0 * amplitude * error + error * error + smallest_step()
+
+
+def atol_lomb_scargle(n: int) -> float:
+    """Absolute error of a standard Lomb-Scargle power from float32 transforms of n points, or from nifty-ls at 1e-9.
+
+    As `atol_power` with a variance of 1, times 8: where a frequency makes less than a cycle over the series, cosine and
+    sine are nearly constant and a slope, and fitting them beside the mean amplifies roundoff.
+    """
+    return 64.0 * unit_roundoff(np.float32) * math.sqrt(math.log2(max(n, 2)))

@@ -4,8 +4,8 @@ Owns ``LightCurves.trend`` and ``LightCurves.flatten``. Refuses to mask (``masks
 judge what the trend took away.
 
 **What a window costs a transit.** The trend follows a dip once that fills a good part of the window, and what it
-follows is lost from the depth. Percent of the depth left by the default window of 0.75 d (box transits in white noise at
-30 min cadence, mean of 64 stars; depths in units of the noise of one point):
+follows is lost from the depth. Percent of the depth left by the default window of 0.75 d (box transits in white noise
+at 30 min cadence, mean of 64 stars; depths in units of the noise of one point):
 
     duration    1 h    2 h    3 h    4 h    5 h    6 h    7 h    8 h   10 h
     depth 3      99     94     93     87     78     72     64     57     44

@@ -70,7 +70,7 @@ LEAST_STARS = 20
 
 # Both must be exceeded: so many times the scatter of a usual cadence, and so many spreads of it above that.
 _RESTLESS, _SPREADS = 1.5, 6.0
-_WINDOW_DAYS = 0.75
+_WINDOW_DAYS, _GAP_DAYS = 0.75, 0.5
 
 
 @dataclass(frozen=True)
@@ -162,26 +162,53 @@ def restless_cadences(time: NDArray[np.float64], flux: NDArray[np.float32]) -> N
 
     Notes
     -----
-    Each star's residual from its biweight trend is divided by the star's own scatter (its median over time). The
-    scatter of a cadence is the median of these over the stars, so that no half of them in eclipse moves it; a shift that all
-    stars share counts as scatter. A cadence is restless when its scatter exceeds 1.5 times the median over the cadences
-    and lies more than 6 times their spread (1.4826 MAD) above it. Done twice, for restless cadences widen the scales.
+    A star's residual from its biweight trend is divided by the star's usual one (its median over time). The scatter of
+    a cadence is the median of these over the stars, so that no few of them in eclipse move it; a shift that all stars
+    share counts as scatter. A cadence is restless when its scatter exceeds 1.5 times the median over the cadences and
+    lies more than 6 times their spread (1.4826 MAD) above it.
+
+    Within half a window of a gap the trend lags behind every slope; there the second difference of neighbouring
+    cadences takes the place of the residual. It sees noise and steps, but no drift.
     """
-    restless = np.zeros(time.size, dtype=np.bool_)
-    if flux.size == 0:
-        return restless
     from starskope.curves.biweight import biweight  # numba: not for those who only read and write
 
-    residual = np.abs(flux - biweight(time, flux, _WINDOW_DAYS))
-    for _ in range(2):
-        quiet = np.where(restless[:, None], np.float32(np.nan), residual)
-        scale = _finite_median(quiet, axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scatter = _finite_median(np.where(scale > 0, residual / scale, np.float32(np.nan)), axis=1)
-        usual = _finite_median(np.where(restless, np.nan, scatter), axis=0)
-        spread = 1.4826 * _finite_median(np.abs(np.where(restless, np.nan, scatter) - usual), axis=0)
-        restless = scatter > np.maximum(_RESTLESS * usual, usual + _SPREADS * spread)
+    if flux.size == 0:
+        return np.zeros(time.size, dtype=np.bool_)
+    trend = biweight(time, flux, _WINDOW_DAYS, break_tolerance=_GAP_DAYS, edge_days=0.5 * _WINDOW_DAYS)
+    scatter = _ensemble_scatter(np.abs(flux - trend))
+    steps = _ensemble_scatter(np.abs(_second_differences(time, flux)))
+    restless: NDArray[np.bool_] = np.where(np.isnan(scatter), _stands_out(steps), _stands_out(scatter))
     return restless
+
+
+def _ensemble_scatter(residual: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Median over the stars of absolute residuals (n_time, n_star), each in units of the star's own median."""
+    usual = _finite_median(residual, axis=0)
+    usual[~(usual > 0)] = np.nan
+    return _finite_median(residual / usual, axis=1)
+
+
+def _stands_out(scatter: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Find what exceeds the bulk; NaN does not. Done twice, for what stands out widens the scale of the first round."""
+    outside = np.zeros(scatter.shape, dtype=np.bool_)
+    for _ in range(2):
+        bulk = np.where(outside, np.nan, scatter)
+        usual = _finite_median(bulk, axis=0)
+        spread = 1.4826 * _finite_median(np.abs(bulk - usual), axis=0)
+        outside = scatter > np.maximum(_RESTLESS * usual, usual + _SPREADS * spread)
+    return outside
+
+
+def _second_differences(time: NDArray[np.float64], flux: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Flux less the mean of both neighbours, among the cadences that have any value; next to a gap the nearest one."""
+    curved = np.full(flux.shape, np.nan, np.float32)
+    rows = np.flatnonzero(np.isfinite(flux).any(axis=1))
+    for part in np.split(rows, np.flatnonzero(np.diff(time[rows]) > _GAP_DAYS) + 1):
+        if part.size >= 3:
+            x = flux[part]
+            curved[part[1:-1]] = x[1:-1] - np.float32(0.5) * (x[:-2] + x[2:])
+            curved[part[[0, -1]]] = curved[part[[1, -2]]]
+    return curved
 
 
 def _finite_median(values: NDArray[Any], axis: int) -> NDArray[Any]:
