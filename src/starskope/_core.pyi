@@ -90,3 +90,37 @@ def lomb_scargle(
     weight above 0 are missing, as NaN and infinities in ``data`` are. ``n_freq <= n_fft // 2``. NaN for a series of
     fewer than 4 points or without variance.
     """
+
+class BoxSearch:
+    """Stars made ready for the box search: fixed-point copies of their series. Times must increase.
+
+    ``error`` is (n_time, n_star), (n_time, 1), (1, n_star) or None (1 everywhere). NaN and infinities are missing, in
+    ``flux`` and ``error``.
+    """
+
+    def __init__(
+        self, time: NDArray[np.float64], flux: NDArray[np.float32], error: NDArray[np.float32] | None = None
+    ) -> None: ...
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """Sum of ``error**-2`` over the points of each star (n_star,)."""
+
+    def run(
+        self,
+        period: NDArray[np.float64],
+        *,
+        bin_width: float,
+        duration: NDArray[np.int32],
+        first: NDArray[np.int32],
+        last: NDArray[np.int32],
+        likelihood: bool,
+        power: NDArray[np.float32] | None = None,
+        inverted: NDArray[np.float32] | None = None,
+        depth: NDArray[np.float32] | None = None,
+        index: NDArray[np.int32] | None = None,
+        start: NDArray[np.int32] | None = None,
+    ) -> None:
+        """Write the best box of every period and star, (n_period, n_star).
+
+        At each period the ``duration`` (bins) ``first <= k < last`` are tried, as far as they leave a bin outside.
+        """

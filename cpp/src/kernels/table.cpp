@@ -9,6 +9,9 @@ const Kernels kernels = {
     .clip = clip,
     .aperture_scratch = aperture_scratch,
     .aperture_sums = aperture_sums,
+    .box_prepare = box_prepare,
+    .box_plan = box_plan,
+    .box_tile = box_tile,
 };
 
 } // namespace starskope::detail::STARSKOPE_VARIANT

@@ -22,6 +22,9 @@ size_t mean_scratch(size_t n_time);
 void mean(const ClipJob& job); // no clipping, no median
 size_t aperture_scratch(double max_radius);
 void aperture_sums(const ApertureJob& job);
+void box_prepare(const BoxPrepareJob& job);
+void box_plan(const BoxPlanJob& job);
+void box_tile(const BoxTileJob& job);
 
 extern const Kernels kernels;
 

@@ -20,7 +20,7 @@ F64 = NDArray[np.float64]
 DENSITIES = (0.1, 10.0)
 """Mean densities of the host stars that a search allows for, in that of the Sun: from evolved F stars to M dwarfs."""
 
-# Gravitational constant times the mean density of the Sun, per day^2: 3 GM_sun / (4 pi R_sun^3), IAU 2015 nominal values.
+# Gravitational constant times the mean density of the Sun, per day^2, from the nominal values of IAU 2015.
 _G_RHO_SUN = 3.0 * 1.3271244e20 / (4.0 * math.pi * 6.957e8**3) * 86400.0**2
 
 
@@ -41,9 +41,9 @@ def transit_duration(period: ArrayLike, density: float = 1.0) -> F64:
 
     Notes
     -----
-    ``D = (3 P / (pi^2 G rho))**(1/3)``: Kepler's third law gives ``a / R = (G rho P^2 / (3 pi))**(1/3)``, and the star's
-    diameter takes ``D = P / (pi a / R)`` to cross. The Sun seen from the Earth's orbit: 13.0 hours. A transit off the
-    centre by ``b`` stellar radii is shorter by ``sqrt(1 - b^2)``.
+    ``D = (3 P / (pi^2 G rho))**(1/3)``: Kepler's third law gives ``a / R = (G rho P^2 / (3 pi))**(1/3)``, and to cross
+    the star's diameter takes ``D = P / (pi a / R)``. The Earth before the Sun: 13.0 hours. A transit off the centre by
+    ``b`` stellar radii is shorter by ``sqrt(1 - b^2)``.
 
     References
     ----------
@@ -169,11 +169,11 @@ def period_grid(
 
     Notes
     -----
-    Over the baseline ``T`` an error ``df`` of the frequency moves a transit by ``df T P``, which shall not exceed ``D(P)
-    / oversample``. So ``df = D f / (T oversample)`` with ``D`` the duration at the highest density: uniform in ``f**(1/3)``
-    (Ofir 2014; Hippke & Heller 2019), where ``D`` has reached ``duration_min`` uniform in ``log f``. A grid that is
-    uniform in ``f`` needs the spacing of its longest period everywhere: over 0.5-13.5 days four times as many trials.
-    The number of trials grows in proportion to the baseline.
+    Over the baseline ``T`` a step ``df`` of the frequency moves a transit by ``df T P``, which shall not exceed
+    ``D(P) / oversample``. So ``df = D f / (T oversample)`` with ``D`` the duration at the highest density: uniform in
+    ``f**(1/3)`` (Ofir 2014; Hippke & Heller 2019), and where ``D`` has reached ``duration_min`` uniform in ``log f``. A
+    grid that is uniform in ``f`` needs the spacing of its longest period everywhere: four times as many trials over
+    0.5-13.5 days. The number of trials grows in proportion to the baseline.
 
     References
     ----------
@@ -198,8 +198,8 @@ def period_grid(
     density = _density_range(densities)[1]
     if not duration_min >= 0.0 or math.isinf(duration_min):
         raise ValueError(f"duration_min={duration_min}: expected days, 0 or more")
-    # D = scale f**(-1/3), or duration_min at frequencies above the knee. The number of trials below f is the integral of
-    # T oversample / (D f): 3 f**(1/3) / scale, then log(f / knee) / duration_min, and a uniform count is mapped back.
+    # D = scale f**(-1/3), or duration_min at frequencies above the knee. Trials are uniform in the integral of
+    # df / (D f), which is 3 f**(1/3) / scale, then log(f / knee) / duration_min.
     scale = float(transit_duration(1.0, density))
     knee = (scale / duration_min) ** 3 if duration_min > 0.0 else math.inf
     at_knee = 3.0 * np.cbrt(knee) / scale

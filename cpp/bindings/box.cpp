@@ -1,0 +1,59 @@
+#include "starskope/box.hpp"
+
+#include "arrays.hpp"
+#include "registrars.hpp"
+
+namespace starskope::bindings {
+namespace {
+
+template <class T>
+View2<T> optional_view2(const py::object& value, const char* name) {
+    return value.is_none() ? View2<T>{} : view2<T>(value, name);
+}
+
+} // namespace
+
+void register_box(py::module_& module) {
+    py::class_<BoxSearch>(module, "BoxSearch")
+        .def(py::init([](const py::object& time, const py::object& flux, const py::object& error) {
+                 const auto times = view1<const double>(time, "time");
+                 const auto block = view2<const float>(flux, "flux");
+                 const auto errors = optional_view2<const float>(error, "error");
+                 const py::gil_scoped_release release;
+                 return BoxSearch(times, block, errors);
+             }),
+             py::arg("time"), py::arg("flux"), py::arg("error") = py::none())
+        .def_property_readonly("weight",
+                               [](const BoxSearch& search) {
+                                   const View1<const double> weight = search.weight();
+                                   return py::array_t<double>(static_cast<py::ssize_t>(weight.size), weight.data);
+                               })
+        .def(
+            "run",
+            [](const BoxSearch& search, const py::object& period, double bin_width, const py::object& duration,
+               const py::object& first, const py::object& last, bool likelihood, const py::object& power,
+               const py::object& inverted, const py::object& depth, const py::object& index, const py::object& start) {
+                const BoxTrials trials{
+                    .period = view1<const double>(period, "period"),
+                    .bin_width = bin_width,
+                    .duration = view1<const std::int32_t>(duration, "duration"),
+                    .first = view1<const std::int32_t>(first, "first"),
+                    .last = view1<const std::int32_t>(last, "last"),
+                    .objective = likelihood ? BoxObjective::likelihood : BoxObjective::snr,
+                };
+                const BoxResult result{
+                    .power = optional_view2<float>(power, "power"),
+                    .inverted = optional_view2<float>(inverted, "inverted"),
+                    .depth = optional_view2<float>(depth, "depth"),
+                    .duration = optional_view2<std::int32_t>(index, "index"),
+                    .start = optional_view2<std::int32_t>(start, "start"),
+                };
+                const py::gil_scoped_release release;
+                search.run(trials, result);
+            },
+            py::arg("period"), py::kw_only(), py::arg("bin_width"), py::arg("duration"), py::arg("first"),
+            py::arg("last"), py::arg("likelihood"), py::arg("power") = py::none(), py::arg("inverted") = py::none(),
+            py::arg("depth") = py::none(), py::arg("index") = py::none(), py::arg("start") = py::none());
+}
+
+} // namespace starskope::bindings

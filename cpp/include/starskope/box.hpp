@@ -1,0 +1,64 @@
+// Box least squares of many stars on one time axis.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "starskope/view.hpp"
+
+namespace starskope {
+
+enum class BoxObjective {
+    snr,       // depth^2 / (2 depth_err^2): the log-likelihood gain over a constant
+    likelihood // w_in depth^2 / 2, as astropy's objective="likelihood": the gain over a constant at the level outside
+};
+
+// The boxes to try. Phase 0 is the first time, bins are `bin_width` wide and the last one of a period ends with it.
+struct BoxTrials {
+    View1<const double> period;         // (n_period,) in the unit of time, > 0
+    double bin_width = 0.0;             // > 0
+    View1<const std::int32_t> duration; // (n_duration,) bins, > 0, not decreasing
+    View1<const std::int32_t> first;    // (n_period,) durations first <= k < last are tried at each period; those that
+    View1<const std::int32_t> last;     // (n_period,) fill the period, ceil(period / bin_width) bins or more, are not
+    BoxObjective objective = BoxObjective::snr;
+};
+
+// What to write, (n_period, n_star) each; a null view is not computed. NaN where nothing could be measured: no duration
+// to try, or fewer than two points of the star. 0 where nothing dips; then there is no box.
+struct BoxResult {
+    View2<float> power;           // objective of the best dip
+    View2<float> inverted;        // of the best brightening
+    View2<float> depth;           // of the best dip: mean outside less mean inside
+    View2<std::int32_t> duration; // which one; -1 = no box
+    View2<std::int32_t> start;    // first bin of the box; -1 = no box
+};
+
+// Stars made ready: fixed-point copies of their series, so that sums are exact and independent of their order.
+class BoxSearch {
+  public:
+    // time   (n_time,)          strictly increasing, finite
+    // flux   (n_time, n_star)   NaN and infinities are missing
+    // error  one-sigma errors > 0; NaN and infinities: the point is missing. (n_time, n_star); (n_time, 1), one for all
+    //        stars; (1, n_star), one for all times; or null, 1 everywhere
+    // Nothing of them is kept. Throws std::invalid_argument on sizes, times or errors out of order, std::bad_alloc.
+    BoxSearch(View1<const double> time, View2<const float> flux, View2<const float> error = {});
+    ~BoxSearch();
+    BoxSearch(BoxSearch&&) noexcept;
+    BoxSearch& operator=(BoxSearch&&) noexcept;
+
+    std::size_t n_star() const;
+    // (n_star,) sum of error^-2 over the points of each star.
+    View1<const double> weight() const;
+
+    // May be called from several threads at a time. The result at a period depends on nothing else in the list.
+    // Throws std::invalid_argument on sizes or trials out of range.
+    void run(const BoxTrials& trials, const BoxResult& out) const;
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+inline constexpr std::size_t max_box_bins = std::size_t{1} << 22; // in a period
+
+} // namespace starskope

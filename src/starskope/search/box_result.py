@@ -1,0 +1,101 @@
+"""What the box search finds: the best box of every star at every trial period.
+
+Owns the arrays and what follows from them alone. Refuses to search (``box``) and to judge a peak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BoxPeriodogram", "Objective"]
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+Objective = Literal["snr", "likelihood"]
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class BoxPeriodogram:
+    """The best box of every star at every period.
+
+    Arrays are ``(n_period, n_star)`` unless said otherwise. Where nothing dips (a constant star) ``power`` and ``depth``
+    are 0; where nothing could be measured (no duration fits the period, a star has fewer than two points) they are
+    NaN. In both cases there is no box: ``duration_index`` and ``start`` are -1, ``duration`` and ``t0`` NaN.
+    """
+
+    period: F64 = field(repr=False)
+    """(n_period,) days."""
+    durations: F64
+    """(n_duration,) days: the trial durations, as whole numbers of bins."""
+    power: F32 = field(repr=False)
+    """Log-likelihood gain of the best box: with the objective "snr" ``depth**2 / (2 depth_err**2)``, with "likelihood"
+    astropy's ``w_in depth**2 / 2``. With ``flux_err=None`` errors are 1, so its unit is that of the flux squared."""
+    inverted_power: F32 | None = field(repr=False)
+    """The same for the flux turned upside down, where asked for: what noise alone reaches."""
+    depth_: F32 | None = field(repr=False)
+    duration_index_: I32 | None = field(repr=False)
+    start_: I32 | None = field(repr=False)
+    weight: F64 = field(repr=False)
+    """(n_star,) sum of ``flux_err**-2`` over the points of each star (their number with ``flux_err=None``)."""
+    time0: float
+    """The first time: phase 0 of every period."""
+    bin_width: float
+    """Days."""
+    objective: Objective
+
+    @property
+    def depth(self) -> F32:
+        """Mean flux out of the box less that in it, in the unit of the flux."""
+        return _kept(self.depth_)
+
+    @property
+    def duration_index(self) -> I32:
+        """Which of ``durations``; -1 = no box."""
+        return _kept(self.duration_index_)
+
+    @property
+    def start(self) -> I32:
+        """Phase bin in which the box begins, counted from ``time0``; -1 = no box."""
+        return _kept(self.start_)
+
+    @property
+    def duration(self) -> F32:
+        """Days; NaN = no box."""
+        return np.append(self.durations, np.nan).astype(np.float32)[self.duration_index]
+
+    @property
+    def t0(self) -> F64:
+        """Middle of the box that begins in the first cycle, in ``[time0, time0 + period)``; NaN = no box."""
+        length = np.append(self.durations, np.nan)[self.duration_index]
+        middle: F64 = np.mod(self.start * self.bin_width + 0.5 * length, self.period[:, None])
+        return self.time0 + middle
+
+    @property
+    def snr(self) -> F32:
+        """Depth over its error; 0 = no box."""
+        if self.objective == "snr":
+            return np.sqrt(2.0 * self.power)
+        # Here power = w_in depth^2 / 2, and the square of the depth over its error is 2 power w_out / (w_in + w_out).
+        with np.errstate(invalid="ignore", divide="ignore"):
+            inside = 2.0 * self.power / self.depth.astype(np.float64) ** 2
+        share = np.where(self.power > 0.0, inside / self.weight, 0.0)
+        return np.sqrt(2.0 * self.power * (1.0 - share)).astype(np.float32)
+
+    @property
+    def depth_err(self) -> F32:
+        """One-sigma error of ``depth`` from ``flux_err``; NaN = no box."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.depth / self.snr
+
+
+def _kept(array: NDArray[_T] | None) -> NDArray[_T]:
+    if array is None:
+        raise ValueError("this search kept the power alone: search these periods again with details=True")
+    return array
