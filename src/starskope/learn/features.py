@@ -30,15 +30,26 @@ if TYPE_CHECKING:
 
     from starskope.learn.rbm import RBM
 
-__all__ = ["KIND", "MIN_STARS", "FeatureModel", "View"]
+__all__ = ["KIND", "MIN_STARS", "N_HIDDEN", "FeatureModel", "View", "hidden_columns"]
 
 KIND = "starskope feature model"
+N_HIDDEN = 32
+"""Hidden units of each machine."""
 MIN_STARS = 16
 """Fewer stars than this teach nothing: their features are NaN."""
 
 _UPDATES = 3000
 _LEAST_SPREAD = 0.25
 _CLIP = 10.0
+
+
+def hidden_columns(n_spectrogram: int, n_image: int) -> list[str]:
+    """Return the names of the columns of a model with so many hidden units."""
+    return [*_view_columns("spectrogram", n_spectrogram), *_view_columns("image", n_image)]
+
+
+def _view_columns(name: str, n_hidden: int) -> list[str]:
+    return [*(f"{name}_hidden_{j:03d}" for j in range(n_hidden)), f"{name}_free_energy"]
 
 
 @dataclass(frozen=True)
@@ -100,8 +111,9 @@ class View:
             known = (rows[there] - self.mean) / self.scale
             hidden[there] = self.rbm.transform(known)
             energy[there] = self.rbm.free_energy(known)
-        activations = {f"{name}_hidden_{j:03d}": hidden[:, j].copy() for j in range(self.n_hidden)}
-        return {**activations, f"{name}_free_energy": energy}
+        # In the order of `hidden_columns`.
+        names = _view_columns(name, self.n_hidden)
+        return dict(zip(names, [*np.ascontiguousarray(hidden.T), energy], strict=True))
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,12 @@ class FeatureModel:
 
     @classmethod
     def fit(
-        cls, spectrogram_rows: ArrayLike, stamp_rows: ArrayLike, seed: int = 0, n_hidden: int = 32, workers: int = 1
+        cls,
+        spectrogram_rows: ArrayLike,
+        stamp_rows: ArrayLike,
+        seed: int = 0,
+        n_hidden: int = N_HIDDEN,
+        workers: int = 1,
     ) -> Self:
         """Learn from a sample of stars, unsupervised.
 
@@ -233,7 +250,7 @@ class FeatureModel:
                 note = about[name]
                 shape, n_hidden = (int(note["shape"][0]), int(note["shape"][1])), int(note["n_hidden"])
                 n_feature, fitted = math.prod(shape), bool(note["fitted"])
-                expected = {"mean": (n_feature,), "scale": (n_feature,)}
+                expected: dict[str, tuple[int, ...]] = {"mean": (n_feature,), "scale": (n_feature,)}
                 if fitted:
                     expected |= {
                         "weights": (n_feature, n_hidden),

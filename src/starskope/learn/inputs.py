@@ -11,6 +11,7 @@ import itertools
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from starskope.learn.quantiles import median
 from starskope.validation import as_float32, as_float64, integer_at_least
 
 __all__ = ["SPECTROGRAM_SHAPE", "frequency_bins", "spectrogram_rows", "stamp_rows"]
@@ -52,8 +53,8 @@ def spectrogram_rows(power: ArrayLike) -> NDArray[np.float32]:
     for i, (start, stop) in enumerate(times):
         for j, (low, high) in enumerate(edges):
             rows[:, i, j] = _log_mean(values[start:stop, low:high].reshape(-1, n_star))
-    rows -= _median(rows.reshape(n_star, -1))[:, None, None]
-    profile = _median(np.moveaxis(rows, 1, 2))
+    rows -= median(rows.reshape(n_star, -1))[:, None, None]
+    profile = median(np.moveaxis(rows, 1, 2))
     blank = np.isnan(profile).all(axis=1)
     profile[np.isnan(profile)] = 0.0
     np.copyto(rows, profile[:, None, :], where=np.isnan(rows))
@@ -96,16 +97,6 @@ def _log_mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
     some = count > 0
     out[some] = np.log10(total[some] / count[some])
     return out
-
-
-def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the median along the last axis over what is not NaN; NaN, without a warning, where nothing is."""
-    ordered = np.sort(values, axis=-1)
-    count = (~np.isnan(ordered)).sum(axis=-1, keepdims=True)
-    below = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
-    above = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[-1] - 1), axis=-1)
-    middle: NDArray[np.float32] = (np.float32(0.5) * (below + above))[..., 0]
-    return np.where(count[..., 0] > 0, middle, np.float32(np.nan))
 
 
 def stamp_rows(image: ArrayLike, row: ArrayLike, column: ArrayLike, size: int = 11) -> NDArray[np.float32]:
@@ -151,7 +142,7 @@ def stamp_rows(image: ArrayLike, row: ArrayLike, column: ArrayLike, size: int = 
         out[star, a - top[star] :, b - left[star] :][: piece.shape[0], : piece.shape[1]] = piece
     out[~np.isfinite(out)] = np.nan
     flat = out.reshape(rows.size, -1)
-    flat -= _median(flat)[:, None]
+    flat -= median(flat)[:, None]
     there = ~np.isnan(flat)
     flat[~there] = 0.0
     largest = np.abs(flat).max(axis=1, initial=0.0)

@@ -1,0 +1,124 @@
+"""The table of features: one row per star, one column per number.
+
+Owns its columns and their order, and puts together what `starskope.learn.features` and `starskope.learn.numbers` say
+of a block of stars. Refuses to learn and to write files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from starskope.learn.features import N_HIDDEN, FeatureModel, hidden_columns
+from starskope.learn.inputs import spectrogram_rows
+from starskope.learn.numbers import (
+    CURVE,
+    SPECTRUM,
+    TRANSIT,
+    UNITS,
+    curve_numbers,
+    spectrum_numbers,
+    transit_numbers,
+)
+from starskope.validation import as_float32
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from starskope.curves.container import LightCurves
+    from starskope.search.spectra_store import SpectraBlock
+
+__all__ = ["PREFIXES", "feature_names", "is_feature", "star_features"]
+
+PREFIXES = ("curve_", "spectrum_", "transit_", "spectrogram_", "image_")
+"""Columns that start so are features; all others (identifiers, places, magnitudes, probabilities) are not."""
+
+_IDENTITY = ("star", "tic_id", "kepler_id", "epic_id", "gaia_id", "name", "ra", "dec", "tmag", "kepmag")
+
+
+def feature_names(model: FeatureModel | None = None, n_hidden: int = N_HIDDEN) -> list[str]:
+    """Return the names of all features in order, known before any work is done.
+
+    Parameters
+    ----------
+    model : FeatureModel, optional
+        Whose hidden units; default: a model of ``n_hidden`` units per machine.
+    n_hidden : int
+    """
+    learned = model.columns if model is not None else hidden_columns(n_hidden, n_hidden)
+    return [*CURVE, *SPECTRUM, *TRANSIT, *learned]
+
+
+def is_feature(name: str) -> bool:
+    """Say whether a column of a table of features is a feature."""
+    return name.startswith(PREFIXES)
+
+
+def star_features(
+    curves: LightCurves,
+    spectra: SpectraBlock,
+    stamps: ArrayLike,
+    candidates: Table | None,
+    model: FeatureModel,
+    *,
+    first_star: int = 0,
+) -> Table:
+    """Describe every star of a block; a star's row does not depend on the other stars.
+
+    Parameters
+    ----------
+    curves : LightCurves
+        The ``n_star`` stars of the block: masked and normalised, not flattened.
+    spectra : SpectraBlock
+        ``power``, ``lomb_scargle`` and ``spectrogram`` of these stars.
+    stamps : (n_star, n_feature) float32
+        From `starskope.learn.inputs.stamp_rows`.
+    candidates : Table or None
+        From `starskope.search`; its column ``star`` counts over all stars of the batch. None: not searched.
+    model : FeatureModel
+    first_star : int
+        Number of the block's first star in that column.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``star`` and the identifiers that `curves.stars` has, then `feature_names`, float32, NaN = not known.
+        ``meta["feature_model"]`` is the fingerprint of the model.
+
+    Raises
+    ------
+    ValueError
+        Parts of different numbers of stars.
+    """
+    from astropy import units
+
+    n_star = curves.n_star
+    rows = as_float32(stamps, "stamps", 2)
+    counts = {
+        "power": spectra.power.n_star,
+        "lomb_scargle": spectra.lomb_scargle.n_star,
+        "spectrogram": spectra.spectrogram.n_star,
+        "stamps": rows.shape[0],
+    }
+    for name, count in counts.items():
+        if count != n_star:
+            raise ValueError(f"{name} has {count} stars, the light curves have {n_star}: give the same stars")
+    table = curves.stars[[name for name in _IDENTITY if name in curves.stars.colnames]]
+    table["star"] = np.arange(first_star, first_star + n_star)
+    learned = model.transform(spectrogram_rows(spectra.spectrogram.power), rows)
+    known = {
+        **curve_numbers(curves),
+        **spectrum_numbers(spectra.power, spectra.lomb_scargle),
+        **transit_numbers(candidates, first_star, n_star),
+    }
+    for name, column in (*known.items(), *((name, learned[name]) for name in learned.colnames)):
+        table[name] = column
+        if name in UNITS:
+            table[name].unit = units.Unit(UNITS[name])
+    order = ["star", *(name for name in table.colnames if name != "star")]
+    table = table[order]
+    table.meta.clear()
+    table.meta["feature_model"] = model.fingerprint
+    return table
