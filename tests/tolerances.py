@@ -109,8 +109,8 @@ def atol_biweight(magnitude: float, mad: float) -> float:
 def atol_power(n: int, amplitude: float, rms: float) -> float:
     """Absolute error of a power ``amplitude**2`` from a float32 transform of n points whose rows have r.m.s. amplitude.
 
-    Each row of a transform errs by some units of roundoff times sqrt(log2 n), relative to the r.m.s. of all rows (Higham,
-    Accuracy and Stability, sec. 24.1), not to itself; squaring doubles it.
+    Each row of a transform errs by some units of roundoff times sqrt(log2 n), relative to the r.m.s. of all rows
+    (Higham, Accuracy and Stability, sec. 24.1), not to itself; squaring doubles it.
     """
     error = 8.0 * unit_roundoff(np.float32) * math.sqrt(math.log2(max(n, 2))) * rms
     return 2.0 * amplitude * error + error * error + smallest_step()

@@ -22,7 +22,8 @@ REGULAR_PHASE = 0.01
 """Radians of phase at the highest frequency by which a regular cadence may be off."""
 
 _LONGEST_DAYS = 10.0
-_MOST_PLACES = 1 << 25
+_OFF_STEP, _MANY_OFF = 0.25, 0.05
+_MOST_PLACES = 1 << 24
 _MINUTES_PER_DAY, _SECONDS_PER_DAY = 1440.0, 86400.0
 
 
@@ -39,9 +40,9 @@ class Grid:
     n_time : int
         Places, from the first time to the last; those without a time are gaps.
     place : (n_given,) intp or None
-        Place of each given time, strictly increasing; None where every place has its time.
+        Place of each given time, strictly increasing; None where every place has its time, or times keep to no grid.
     deviation : (n_given,) float64
-        Given time minus time of its place, days.
+        Given time minus time of its place, days; infinite where times keep to no grid.
     """
 
     start: float
@@ -114,6 +115,8 @@ def fit_grid(time: Any, *, cadence_days: float | None = None) -> Grid:
     Grid
         Neighbours stand as many places apart as their step holds cadences, rounded; start and cadence are the least
         squares line of the times over these places, shifted so that the largest deviations up and down are equal.
+        Where more than a twentieth of the steps is no multiple of the cadence to a quarter of it, there is no such
+        grid: deviations are infinite, and ``n_time`` cadences of the given length fill the span.
 
     Raises
     ------
@@ -134,13 +137,19 @@ def fit_grid(time: Any, *, cadence_days: float | None = None) -> Grid:
         if typical >= _LONGEST_DAYS:
             raise ValueError(f"time: steps of {typical:g} days look like {_other_unit(typical)}: give days")
         cadence_days = typical
-    n_step = np.maximum(np.rint(steps / cadence_days), 1.0)
-    n_time = int(n_step.sum()) + 1
+    n_step = np.rint(steps / cadence_days)
+    # Offsets after gaps are common, ten of them in a sector; a series is irregular where off steps are the rule.
+    irregular = float(np.mean(np.abs(steps / cadence_days - n_step) > _OFF_STEP)) > _MANY_OFF
+    n_step = np.maximum(n_step, 1.0)
+    span = times[-1] - times[0]
+    n_time = 1 + round(span / cadence_days if irregular else n_step.sum())
     if n_time > _MOST_PLACES:
         raise ValueError(
-            f"time spans {times[-1] - times[0]:.6g} d, which is {n_time} cadences of {cadence_days:.6g} d (at most "
+            f"time spans {span:.6g} d, which is {n_time} cadences of {cadence_days:.6g} d (at most "
             f"{_MOST_PLACES}): give the true cadence, or parts of the series"
         )
+    if irregular:
+        return Grid(float(times[0]), cadence_days, n_time, None, np.full(times.size, np.inf))
     place = np.concatenate([[0.0], np.cumsum(n_step)])
     start, slope = _line(place, times)
     deviation = times - (start + slope * place)

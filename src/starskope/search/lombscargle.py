@@ -47,14 +47,14 @@ def lomb_scargle(
         Days from sample to sample; of arrays only, which must have this or ``time``. With both, it sets the grid of
         frequencies.
     time : (n_time,) array_like, optional
-        Any times in days, strictly increasing.
+        Any times in days, strictly increasing; several stars share them.
     flux_err : array_like like x, or (n_time,), optional
         One-sigma errors; NaN or 0 = not known: the point is left out, unless no error of the series is known. Light
         curves bring their own.
     oversample : int
         Frequencies per independent one.
     frequency_max : float, optional
-        Per day; default: Nyquist, 1 / (2 cadence).
+        Per day; default: Nyquist, 1 / (2 cadence). Above it the periodogram of a regular cadence is its mirror image.
     axis : 0 or 1
         Axis of time in arrays.
     workers : int
@@ -90,8 +90,7 @@ def lomb_scargle(
     top = grid.nyquist if frequency_max is None else positive(frequency_max, "frequency_max")
     step = 1.0 / (oversample * grid.n_time * grid.cadence_days)
     n_freq = _count(top, step, grid)
-    # A regular cadence says nothing new above its Nyquist frequency; only the true times do.
-    regular = grid.is_regular(top) and 2 * n_freq <= oversample * grid.n_time
+    regular = grid.is_regular(top)
     power = np.empty((n_freq, series.n_star), dtype=np.float32)
     n_point = np.zeros(series.n_star, dtype=np.int64)
     baseline = np.zeros(series.n_star)
@@ -103,7 +102,7 @@ def lomb_scargle(
         out = power[:, start:stop]
         if regular:
             laid = None if weights is None else series.on_grid(weights, 0.0)
-            _core.lomb_scargle(series.on_grid(values), laid, out, oversample * grid.n_time)
+            _on_grid(series.on_grid(values), laid, out, oversample * grid.n_time)
         else:
             _at_own_times(days, values, weights, out, step)
 
@@ -160,6 +159,21 @@ def _extent(days: F64, values: F32, weights: F32 | None) -> tuple[NDArray[np.int
     return count, np.sqrt(4.0 * math.pi * variance)
 
 
+def _on_grid(values: F32, weights: F32 | None, out: F32, n_fft: int) -> None:
+    """Write periodograms at ``(row + 1) / n_fft`` per cadence, mirrored above Nyquist as a regular cadence has it."""
+    n_freq = out.shape[0]
+    if 2 * n_freq <= n_fft:
+        _core.lomb_scargle(values, weights, out, n_fft)
+        return
+    half = np.empty((n_fft // 2, out.shape[1]), dtype=np.float32)
+    _core.lomb_scargle(values, weights, half, n_fft)
+    k = np.arange(1, n_freq + 1) % n_fft
+    k = np.minimum(k, n_fft - k)
+    # At multiples of the sampling frequency a sine is a constant, which the mean has taken already.
+    constant = np.where(np.isnan(half[0]), np.nan, 0.0)
+    out[:] = np.where((k > 0)[:, np.newaxis], half[np.maximum(k, 1) - 1], constant)
+
+
 def _at_own_times(days: F64, values: F32, weights: F32 | None, out: F32, step: float) -> None:
     """Write periodograms at any times to ``out`` (n_freq, n_star)."""
     import nifty_ls
@@ -188,4 +202,5 @@ def _at_own_times(days: F64, values: F32, weights: F32 | None, out: F32, step: f
         backend="finufft",
         nthreads=1,
     )
-    out[:, np.flatnonzero(enough)] = found.power.T
+    # Rounding may leave the bounds that a fraction of the variance has.
+    out[:, np.flatnonzero(enough)] = np.clip(found.power.T, 0.0, 1.0)

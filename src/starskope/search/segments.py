@@ -88,8 +88,8 @@ def spectrogram(
     phase_error = _phase_within(grid, starts, segment)
     if phase_error > _LARGEST_PHASE:
         raise ValueError(
-            f"spectrogram: times stand off a regular grid by {phase_error / math.pi:.2f} cadences within a segment: "
-            "give regular series, or lomb_scargle of its parts"
+            f"spectrogram: times keep to no regular cadence (near {grid.cadence_days * 1440:.4g} min): put the series on "
+            "one, or use lomb_scargle"
         )
     values = window_values(window, segment)
     power = np.empty((n_segment, segment // 2 + 1, series.n_star), dtype=np.float32)
@@ -113,8 +113,8 @@ def spectrogram(
 
 def _phase_within(grid: Grid, starts: NDArray[np.float64], segment: int) -> float:
     """Largest phase error at Nyquist within a segment, the mean shift of the segment taken off."""
-    if not grid.deviation.size:
-        return 0.0
+    if not np.isfinite(grid.deviation).all():
+        return math.inf
     place = np.arange(grid.n_time) if grid.place is None else grid.place
     worst = 0.0
     for first, last in zip(np.searchsorted(place, starts), np.searchsorted(place, starts + segment), strict=True):
