@@ -24,7 +24,7 @@ __all__ = ["conclude", "false_alarm_probability", "shared_signals"]
 
 F64 = NDArray[np.float64]
 
-PERIODIC_PRIOR, SINGLE_PRIOR = (4.6, 0.55), (4.6, 0.55)
+PERIODIC_PRIOR, SINGLE_PRIOR = (4.85, 0.40), (3.6, 0.30)
 PRIOR_WEIGHT = 20.0
 CROWD = 5
 ID_COLUMNS = ("tic_id", "kepler_id", "epic_id", "gaia_id", "name")

@@ -27,7 +27,7 @@ from starskope.search.series import StarSeries, centred, near_events, usable_err
 from starskope.search.settings import Grid, SearchSettings, refuse_other_units
 from starskope.search.single import Dip, allowed_periods, find_dips
 from starskope.search.verdict import passes
-from starskope.search.vetting import Limits, vet
+from starskope.search.vetting import Limits, Measured, measure, vet
 
 __all__ = ["BlockSearch", "search_block"]
 
@@ -229,20 +229,22 @@ def _snr(power: F32 | None, column: int) -> F32:
 def _best(series: StarSeries, statistic: F32, grid: Grid, bands: tuple[NDArray[np.intp], F64]) -> Candidate:
     """Refine and vet the highest peaks of one spectrum; return the one whose events stand out most."""
     efficiency = detrend(statistic, *bands)
-    best = Candidate()
+    best: tuple[Measured, Limits, float] | None = None
     for i in distinct_peaks(efficiency, grid.periods, series.span, N_PEAKS):
         period = float(grid.periods[i])
         step = float(np.max(np.abs(np.diff(1.0 / grid.periods[max(i - 1, 0) : i + 2])), initial=0.0))
         shortest, longest = (float(limit[0]) for limit in duration_limits([period], cadence=grid.cadence))
-        limits = Limits(float(grid.periods.min()), float(grid.periods.max()), shortest, longest)
+        limits = Limits(float(grid.periods[0]), float(grid.periods[-1]), shortest, longest)
         start = locate(series, period, shortest, longest)
         if start is None:
             continue
-        candidate = vet(series, start, step, limits, float(efficiency[i]))
-        candidate = replace(candidate, score=candidate.snr)
-        if best.kind == NONE or candidate.snr > best.snr:
-            best = candidate
-    return best
+        found = measure(series, start, step, limits)
+        if best is None or found.snr > best[0].snr:
+            best = (found, limits, float(efficiency[i]))
+    if best is None:
+        return Candidate()
+    candidate = vet(series, *best)
+    return replace(candidate, score=candidate.snr)
 
 
 def _binned(time: F64, flux: F32, errors: F32 | None, n_bin: int) -> tuple[F64, F32, F32 | None]:

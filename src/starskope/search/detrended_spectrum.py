@@ -52,7 +52,8 @@ def trend_bands(periods: F64) -> tuple[NDArray[np.intp], F64]:
             stop = periods.size
         edges.append(stop)
     bands = np.array(edges, np.intp)
-    return bands, 0.5 * (bands[:-1] + bands[1:] - 1)
+    centres: F64 = (bands[:-1] + bands[1:] - 1) / 2.0
+    return bands, centres
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

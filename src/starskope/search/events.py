@@ -21,8 +21,8 @@ __all__ = ["Events", "PhaseScan", "mean_depth", "measure_events", "odd_even", "s
 
 F64 = NDArray[np.float64]
 
-LEAST_COVERAGE = 0.5
-"""An event counts as observed when this much of it is."""
+LEAST_COVERAGE = 0.35
+"""An event counts as observed when this much of it is: its own error says how little that may be worth."""
 CELLS_PER_BOX = 4
 PRIMARY_WIDTH = 1.5
 """No secondary is sought within this many durations of the primary's middle: a box is shorter than the dip it fits."""
@@ -80,7 +80,7 @@ class PhaseScan(NamedTuple):
 
 
 def measure_events(series: StarSeries, at: Ephemeris, noise: Noise, level: float) -> Events:
-    """Measure every event of which at least half was observed.
+    """Measure every event of which enough was observed.
 
     Parameters
     ----------

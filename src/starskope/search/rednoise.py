@@ -19,6 +19,7 @@ F64 = NDArray[np.float64]
 MAD_TO_SIGMA = 1.4826
 STEPS_PER_BOX = 3
 LEAST_BOXES = 8
+TAIL, TAIL_SIGMA = 0.95, 1.96
 
 
 @dataclass(frozen=True)
@@ -47,39 +48,6 @@ def mad_scatter(values: F64) -> float:
     if values.size == 0:
         return float("nan")
     return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
-
-
-def box_noise(time: F64, flux: F64, weight: F64, duration: float) -> Noise:
-    """Measure white and red noise of a star for boxes of one duration.
-
-    Parameters
-    ----------
-    time, flux, weight : (n,) float64
-        Points outside the candidate; weights with mean 1.
-    duration : float
-        Days.
-
-    Notes
-    -----
-    The means of all boxes scatter by V(n) = white**2 / n + red**2 (Pont, Zucker & Queloz 2006, eq. 5); scatters are
-    taken from the median absolute deviation, so that a second planet or a flare does not count as noise, and from the
-    95th percentile where that is larger, so that long tails do.
-
-    References
-    ----------
-    Pont, Zucker & Queloz 2006, doi:10.1111/j.1365-2966.2006.11012.x
-    """
-    white = mad_scatter(flux * np.sqrt(weight))
-    means, weights = box_means(time, flux, weight, duration, duration / STEPS_PER_BOX)
-    if means.size:
-        full = weights >= 0.5 * np.median(weights)
-        means, weights = means[full], weights[full]
-    if means.size < LEAST_BOXES:
-        return Noise(white, 0.0)
-    deviation = np.abs(means - np.median(means))
-    spread = max(MAD_TO_SIGMA * float(np.median(deviation)), float(np.quantile(deviation, 0.95)) / 1.96)
-    expected = white**2 * float(np.mean(1.0 / weights))
-    return Noise(white, float(np.sqrt(max(spread**2 - expected, 0.0))))
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -116,3 +84,45 @@ def box_means(time: F64, flux: F64, weight: F64, duration: float, step: float) -
             mean[kept], total[kept] = y / w, w
             kept += 1
     return mean[:kept], total[:kept]
+
+
+def box_noise(time: F64, flux: F64, weight: F64, duration: float) -> Noise:
+    """Measure white and red noise of a star for boxes of one duration.
+
+    Parameters
+    ----------
+    time, flux, weight : (n,) float64
+        Points outside the candidate; weights with mean 1.
+    duration : float
+        Days.
+
+    Notes
+    -----
+    The means of all boxes scatter by V(n) = white**2 / n + red**2 (Pont, Zucker & Queloz 2006, eq. 5); scatters are
+    taken from the median absolute deviation, so that a second planet or a flare does not count as noise, and from the
+    95th percentile where that is larger, so that long tails do.
+
+    References
+    ----------
+    Pont, Zucker & Queloz 2006, doi:10.1111/j.1365-2966.2006.11012.x
+    """
+    return Noise(*_split(time, flux, weight, duration))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _split(time: F64, flux: F64, weight: F64, duration: float) -> tuple[float, float]:
+    """White and red noise, as `box_noise` returns them."""
+    if time.size == 0:
+        return np.nan, 0.0
+    scaled = flux * np.sqrt(weight)
+    white = MAD_TO_SIGMA * np.median(np.abs(scaled - np.median(scaled)))
+    means, weights = box_means(time, flux, weight, duration, duration / STEPS_PER_BOX)
+    if means.size:
+        full = weights >= 0.5 * np.median(weights)
+        means, weights = means[full], weights[full]
+    if means.size < LEAST_BOXES:
+        return white, 0.0
+    deviation = np.sort(np.abs(means - np.median(means)))
+    tail = deviation[int(TAIL * (deviation.size - 1))] / TAIL_SIGMA
+    spread = max(MAD_TO_SIGMA * np.median(deviation), tail)
+    return white, np.sqrt(max(spread**2 - white**2 * np.mean(1.0 / weights), 0.0))

@@ -135,11 +135,11 @@ def matched_box(time: F64, flux: F64, weight: F64, duration: float, cadence: flo
             target = t + steps[k] - 1e-9
             while edges[k] < n and time[edges[k]] < target:
                 edges[k] += 1
-        a, b, c, d, e = edges
+        a, b, c, d, e = edges[0], edges[1], edges[2], edges[3], edges[4]
         least = LEAST_COVERAGE * expected
         if b - a < least or d - b < least or e - d < least or d - b < 2:
             continue
-        if hole[min(e, n - 1)] != hole[a]:
+        if hole[e - 1] != hole[a]:
             continue
         flank = (y[b] - y[a] + y[e] - y[d]) / (w[b] - w[a] + w[e] - w[d])
         depth[i] = flank - (y[d] - y[b]) / (w[d] - w[b])
@@ -183,7 +183,7 @@ def allowed_periods(
     if not allowed.any():
         return (reach, [(reach, math.inf)]) if len(dips) == 1 else (math.nan, [])
     ranges: list[tuple[float, float]] = []
-    for i in np.flatnonzero(allowed):
+    for i in np.flatnonzero(allowed).tolist():
         if ranges and i and allowed[i - 1] and len(dips) == 1:
             ranges[-1] = (ranges[-1][0], float(periods[i]))
         else:

@@ -26,11 +26,12 @@ LARGEST_DEPTH = (BINARY_RADIUS / JUPITERS_PER_SUN) ** 2
 def passes(candidate: Candidate, settings: SearchSettings) -> bool:
     """Say whether a candidate stands out of its own star's noise; what the batch says comes after."""
     if candidate.kind == PERIODIC:
+        few = candidate.n_transits < LEAST_EVENTS
         return (
-            candidate.snr >= settings.snr_min
+            candidate.snr >= (settings.single_snr_min if few else settings.snr_min)
             and candidate.sde >= settings.sde_min
-            and candidate.n_transits >= LEAST_EVENTS
-            and candidate.n_consistent >= max(LEAST_EVENTS, 0.6 * candidate.n_transits)
+            and candidate.n_transits >= 2
+            and candidate.n_consistent >= max(2, 0.6 * candidate.n_transits)
             and candidate.steadiness >= 0.5
             and candidate.sine_ratio >= 1.0
             and candidate.snr >= 1.5 * candidate.bump

@@ -9,21 +9,24 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 
 from starskope.search import events as per_event
 from starskope.search.candidate import PERIODIC, Candidate
-from starskope.search.events import Depth, Events, PhaseScan
+from starskope.search.events import Depth, Events
 from starskope.search.rednoise import Noise, box_noise
 from starskope.search.refine import Ephemeris, first_event, refine
 from starskope.search.series import StarSeries, near_events
 from starskope.search.shape import flat_bottom
 
-__all__ = ["Limits", "vet"]
+__all__ = ["Limits", "Measured", "measure", "vet"]
 
 MULTIPLES = (2.0, 3.0, 0.5, 1.0 / 3.0)
 BETTER = 1.15
 """A multiple replaces the period found when its squared signal-to-noise ratio exceeds that by this factor."""
+LEAST_MULTIPLE = 5.0
+"""Signal-to-noise ratio below which no multiple of the period can have enough: it gains a factor of 1.4."""
+LEAST_SHAPE = 5.0
+"""Signal-to-noise ratio from which a shape is fitted."""
 TRANSIT_WIDTH = 2.0
 """Durations of a box around an event within which nothing counts as quiet."""
 DIFFERENT_SIGMA, DIFFERENT_FRACTION = 5.0, 0.1
@@ -39,17 +42,29 @@ class Limits(NamedTuple):
     duration_max: float
 
 
-class _Measured(NamedTuple):
+class Measured(NamedTuple):
+    """A refined candidate with its events and the noise they stand in."""
+
     at: Ephemeris
     events: Events
     depth: Depth
     noise: Noise
     level: float
-    scan: PhaseScan | None
+
+    @property
+    def squared_snr(self) -> float:
+        """Squared signal-to-noise ratio with red noise; 0 where nothing dips."""
+        depth = self.depth
+        return (depth.value / depth.formal) ** 2 if depth.value > 0 and depth.formal > 0 else 0.0
+
+    @property
+    def snr(self) -> float:
+        """Signal-to-noise ratio with the scatter of the events; 0 where nothing dips."""
+        return self.depth.value / self.depth.error if self.depth.value > 0 and self.depth.error > 0 else 0.0
 
 
-def vet(series: StarSeries, start: Ephemeris, frequency_step: float, limits: Limits, sde: float) -> Candidate:
-    """Measure a periodic candidate.
+def measure(series: StarSeries, start: Ephemeris, frequency_step: float, limits: Limits) -> Measured:
+    """Refine a candidate from the grid and measure its events.
 
     Parameters
     ----------
@@ -60,22 +75,33 @@ def vet(series: StarSeries, start: Ephemeris, frequency_step: float, limits: Lim
     frequency_step : float
         Of that grid at this period, 1/day.
     limits : Limits
+    """
+    return _at(series, refine(series, start, frequency_step, shortest=limits.duration_min, longest=limits.duration_max))
+
+
+def vet(series: StarSeries, found: Measured, limits: Limits, sde: float) -> Candidate:
+    """Settle the period of a candidate among its multiples and describe it.
+
+    Parameters
+    ----------
+    series : StarSeries
+    found : Measured
+        From `measure`.
+    limits : Limits
     sde : float
         Height of the peak.
     """
-    best = _measure(series, start, frequency_step, limits)
-    if not best.depth.value > 0:
+    if not found.snr > 0:
         return Candidate(sde=sde)
-    for multiple in MULTIPLES:
-        other = _multiple(series, best.at, multiple, limits)
-        if other is not None and _squared_snr(other) > BETTER * _squared_snr(best):
+    best = found
+    for multiple in MULTIPLES if found.snr > LEAST_MULTIPLE else ():
+        other = _multiple(series, found.at, multiple, limits)
+        if other is not None and other.squared_snr > BETTER * best.squared_snr:
             best = other
-    twice = _twice_when_alternating(series, best, limits)
-    best = twice or best
-    return _describe(series, best, sde)
+    return _describe(series, _twice_when_alternating(series, best, limits) or best, sde)
 
 
-def _describe(series: StarSeries, found: _Measured, sde: float) -> Candidate:
+def _describe(series: StarSeries, found: Measured, sde: float) -> Candidate:
     at, events = found.at, found.events
     scan = per_event.scan_phases(series, at, found.noise, found.level)
     depth = found.depth
@@ -86,7 +112,9 @@ def _describe(series: StarSeries, found: _Measured, sde: float) -> Candidate:
         t0 = first_event(at.t0 + scan.secondary_phase * at.period, at.period, float(series.time[0]))
         others = per_event.measure_events(series, at._replace(t0=t0), found.noise, found.level)
         secondary = per_event.mean_depth(others)
-    bottom, bottom_max = flat_bottom(series, at, found.level)
+    bottom = bottom_max = math.nan
+    if depth.value > LEAST_SHAPE * error:
+        bottom, bottom_max = flat_bottom(series, at, found.level)
     return Candidate(
         kind=PERIODIC,
         period=at.period,
@@ -111,27 +139,17 @@ def _describe(series: StarSeries, found: _Measured, sde: float) -> Candidate:
     )
 
 
-def _measure(series: StarSeries, start: Ephemeris, frequency_step: float, limits: Limits) -> _Measured:
-    at = refine(series, start, frequency_step, shortest=limits.duration_min, longest=limits.duration_max)
-    return _at(series, at)
-
-
-def _at(series: StarSeries, at: Ephemeris) -> _Measured:
+def _at(series: StarSeries, at: Ephemeris) -> Measured:
     quiet = series.keep(~near_events(series.time, at.period, at.t0, TRANSIT_WIDTH * at.duration))
     if quiet.time.size == 0:
         quiet = series
-    level = float(np.average(quiet.flux, weights=quiet.weight))
+    level = float(quiet.weight @ quiet.flux / quiet.weight.sum())
     noise = box_noise(quiet.time, quiet.flux, quiet.weight, at.duration)
     events = per_event.measure_events(series, at, noise, level)
-    return _Measured(at, events, per_event.mean_depth(events), noise, level, None)
+    return Measured(at, events, per_event.mean_depth(events), noise, level)
 
 
-def _squared_snr(found: _Measured) -> float:
-    depth = found.depth
-    return (depth.value / depth.formal) ** 2 if depth.value > 0 and depth.formal > 0 else 0.0
-
-
-def _multiple(series: StarSeries, at: Ephemeris, multiple: float, limits: Limits) -> _Measured | None:
+def _multiple(series: StarSeries, at: Ephemeris, multiple: float, limits: Limits) -> Measured | None:
     """Best of the ephemerides with a multiple of the period that keep some of the events."""
     period = at.period * multiple
     if not limits.period_min <= period <= limits.period_max or at.duration > 0.3 * period:
@@ -141,10 +159,10 @@ def _multiple(series: StarSeries, at: Ephemeris, multiple: float, limits: Limits
         _at(series, Ephemeris(period, first_event(at.t0 + k * at.period, period, float(series.time[0])), at.duration))
         for k in shifts
     ]
-    return max(tried, key=_squared_snr)
+    return max(tried, key=lambda one: one.squared_snr)
 
 
-def _twice_when_alternating(series: StarSeries, found: _Measured, limits: Limits) -> _Measured | None:
+def _twice_when_alternating(series: StarSeries, found: Measured, limits: Limits) -> Measured | None:
     """Twice the period where odd and even events differ beyond doubt and three of the deeper ones were seen."""
     difference, error = per_event.odd_even(found.events)
     if not (abs(difference) > DIFFERENT_SIGMA * error and abs(difference) > DIFFERENT_FRACTION * found.depth.value):
