@@ -85,7 +85,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     from starskope import cli_commands as commands
-    from starskope import cli_spectra
+    from starskope import cli_search, cli_spectra
 
     parser = argparse.ArgumentParser(
         prog="starskope", description="From TESS full frame images to stacked images and light curves."
@@ -135,8 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_stars(curves)
 
     cli_spectra.add_spectra(add)
+    cli_search.add_search(add)
 
-    text = "the whole job: stack, light curves and report of one or several CCDs"
+    text = "the whole job: stack, light curves, spectra, candidates, features and report of one or several CCDs"
     run = add("run", commands.run, text, "[FRAMES ...] OUT")
     run.add_argument("paths", nargs="+", metavar="[FRAMES ...] OUT", help=f"{_FFI_HELP}; then the output directory")
     _add_ccd(run)
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(run)
     _add_stars(run)
     _add_clip(run)
+    _add_signals(run)
     run.add_argument("--block-frames", type=int, default=32, metavar="N", help="frames clipped together (default: 32)")
     run.add_argument("--restart", action="store_true", help="begin again in a directory that holds another run")
 
@@ -199,6 +201,20 @@ def _add_stars(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("stars")
     group.add_argument("--stars", metavar="FILE", help="catalogue (ECSV, CSV, Parquet, FITS); default: ask the TIC")
     group.add_argument("--tmag-max", type=float, default=13.0, metavar="MAG", help="faintest star (default: 13)")
+
+
+def _add_signals(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("spectra, search and features")
+    group.add_argument(
+        "--flatten-window", type=float, default=0.75, metavar="D", help="days of the trend taken off (default: 0.75)"
+    )
+    group.add_argument("--period-min", type=float, default=0.5, metavar="D", help="shortest period (default: 0.5 days)")
+    group.add_argument("--period-max", type=float, metavar="D", help="longest period (default: half the time covered)")
+    group.add_argument(
+        "--candidates", type=int, default=3, dest="n_candidates", metavar="N", help="most per star (default: 3)"
+    )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the features that are learned (default: 0)")
+    group.add_argument("--model", metavar="FILE", help="classifier from `starskope learn train`: adds probabilities")
 
 
 def _add_clip(command: argparse.ArgumentParser) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["cadences", "positions_of_ids", "star_positions"]
+__all__ = ["cadences", "positions_of_ids", "star_label", "star_positions"]
 
 Positions = NDArray[np.intp]
+_CATALOGUES = {"tic_id": "TIC", "kepler_id": "KIC", "epic_id": "EPIC", "gaia_id": "Gaia DR3"}
 ID_COLUMNS = ("tic_id", "kepler_id", "epic_id", "gaia_id", "star")
 
 
@@ -37,6 +38,18 @@ def star_positions(stars: ArrayLike | slice | None, n_star: int) -> Positions:
     if bad.size:
         raise IndexError(f"select: star {bad[0]} of {n_star}; give positions from 0, or ids= for catalogue numbers")
     return chosen.astype(np.intp) % max(1, n_star)
+
+
+def star_label(table: Table, star: int) -> str:
+    """Return what to call a star: its catalogue number (``TIC 25155310``), else its name, its place, its position."""
+    for column, catalogue in _CATALOGUES.items():
+        if column in table.colnames and int(table[column][star]) > 0:
+            return f"{catalogue} {int(table[column][star])}"
+    if "name" in table.colnames and str(table["name"][star]):
+        return str(table["name"][star])
+    if {"ra", "dec"} <= set(table.colnames) and math.isfinite(table["ra"][star] + table["dec"][star]):
+        return f"{table['ra'][star]:.5f} {table['dec'][star]:+.5f}"
+    return f"star {star}"
 
 
 def positions_of_ids(table: Table, ids: ArrayLike) -> Positions:

@@ -116,6 +116,8 @@ def read_text(data: bytes, path: Path, time_zero: float | None = None) -> LightC
         meta["time_reference"] = "barycentre"
     if counts:
         meta["rows"] = counts
+    if star is not None and zero.source == _label(star):
+        meta["notes"] = [f"times taken as days since JD {zero.jd:.0f}, the zero of {_STARS[star[0]][2]}: {zero.source}"]
     quality = None
     if flags is not None:
         quality = np.where(np.isfinite(flags), flags, 0.0).astype(np.int64)[rows] & 0x7FFFFFF
@@ -244,8 +246,11 @@ def _star(text: str) -> tuple[str, int] | None:
 def _star_table(star: tuple[str, int] | None, path: Path) -> Table:
     if star is None:
         return Table({"name": [path.stem]})
-    column, catalogue, _, _ = _STARS[star[0]]
-    return Table({column: [star[1]], "name": [f"{catalogue} {star[1]}"]})
+    return Table({_STARS[star[0]][0]: [star[1]], "name": [_label(star)]})
+
+
+def _label(star: tuple[str, int]) -> str:
+    return f"{_STARS[star[0]][1]} {star[1]}"
 
 
 def _zero(
@@ -268,7 +273,7 @@ def _zero(
             "or give time_zero= where the difference does not matter"
         )
     if star is not None:
-        return TimeZero(_STARS[star[0]][3], True, f"{_STARS[star[0]][1]} {star[1]}")
+        return TimeZero(_STARS[star[0]][3], True, _label(star))
     check_days(time, BTJD_ZERO, what)
     raise FrameError(
         f"{what}: the zero of its times is not known: name the column btjd, bkjd or bjd, write a comment such as "
