@@ -123,3 +123,13 @@ def atol_lomb_scargle(n: int) -> float:
     sine are nearly constant and a slope, and fitting them beside the mean amplifies roundoff.
     """
     return 64.0 * unit_roundoff(np.float32) * math.sqrt(math.log2(max(n, 2)))
+
+
+def rtol_box(n: int) -> float:
+    """Relative error of the objective of a best box over n points of like weight.
+
+    Three float32 roundings (the sum of the box, the root of its weights, their product), squared, and the storing: 7
+    units. The series is fixed-point with a step of sum(|deviation|) / 2^32, so the sum of a box errs by at most its
+    number of points in steps, against a sum that in the best box is at least of the order of one deviation.
+    """
+    return 8.0 * unit_roundoff(np.float32) + 2.0 * n * n * 2.0**-32 / max(n, 1) ** 0.5

@@ -88,8 +88,7 @@ class BoxSearch:
     @property
     def durations(self) -> F64:
         """(n_duration,) days: the trial durations, as whole numbers of bins."""
-        lengths: F64 = self._bins * self.bin_width
-        return lengths
+        return self._bins.astype(np.float64) * self.bin_width
 
     def periodogram(
         self,

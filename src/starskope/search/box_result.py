@@ -25,8 +25,8 @@ _T = TypeVar("_T", bound=np.generic)
 class BoxPeriodogram:
     """The best box of every star at every period.
 
-    Arrays are ``(n_period, n_star)`` unless said otherwise. Where nothing dips (a constant star) ``power`` and ``depth``
-    are 0; where nothing could be measured (no duration fits the period, a star has fewer than two points) they are
+    Arrays are ``(n_period, n_star)`` unless said otherwise. Where nothing dips (a constant star), ``power`` and
+    ``depth`` are 0; where nothing could be measured (no duration fits the period, a star has fewer than two points),
     NaN. In both cases there is no box: ``duration_index`` and ``start`` are -1, ``duration`` and ``t0`` NaN.
     """
 
@@ -81,7 +81,8 @@ class BoxPeriodogram:
     def snr(self) -> F32:
         """Depth over its error; 0 = no box."""
         if self.objective == "snr":
-            return np.sqrt(2.0 * self.power)
+            root: F32 = np.sqrt(np.float32(2.0) * self.power)
+            return root
         # Here power = w_in depth^2 / 2, and the square of the depth over its error is 2 power w_out / (w_in + w_out).
         with np.errstate(invalid="ignore", divide="ignore"):
             inside = 2.0 * self.power / self.depth.astype(np.float64) ** 2
