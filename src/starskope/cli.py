@@ -85,7 +85,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     from starskope import cli_commands as commands
-    from starskope import cli_search, cli_spectra
+    from starskope import cli_learn, cli_search, cli_spectra
 
     parser = argparse.ArgumentParser(
         prog="starskope", description="From TESS full frame images to stacked images and light curves."
@@ -136,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_spectra.add_spectra(add)
     cli_search.add_search(add)
+    cli_learn.add_learn(add)
 
     text = "the whole job: stack, light curves, spectra, candidates, features and report of one or several CCDs"
     run = add("run", commands.run, text, "[FRAMES ...] OUT")

@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from starskope.curves.container import LightCurves
     from starskope.search.spectra_store import SpectraBlock
 
-__all__ = ["PREFIXES", "feature_names", "is_feature", "star_features"]
+__all__ = ["LEARNED_PREFIXES", "PREFIXES", "feature_names", "is_feature", "star_features"]
 
 PREFIXES = ("curve_", "spectrum_", "transit_", "spectrogram_", "image_")
 """Columns that start so are features; all others (identifiers, places, magnitudes, probabilities) are not."""
+
+LEARNED_PREFIXES = ("spectrogram_", "image_")
+"""Those that a `FeatureModel` makes."""
 
 _IDENTITY = ("star", "tic_id", "kepler_id", "epic_id", "gaia_id", "name", "ra", "dec", "tmag", "kepmag")
 
