@@ -19,9 +19,12 @@ _PACKAGE = _CHECKOUT / "src" / "starskope"
 # In the order in which light travels: a room may import rooms that stand before it.
 ROOMS = ["layout", "transfer", "archive", "frames", "curves", "synth", "search", "learn", "report", "job", "cli"]
 # Single modules at the top of the package belong to a room too.
-_JOB = "arrivals demo framelist job journal outcome plan products progress publishing runconfig signals"
+_JOB = (
+    *("arrivals", "conclusions", "demo", "framelist", "job", "journal", "outcome", "plan"),
+    *("products", "progress", "publishing", "runconfig", "signals", "starblocks"),
+)
 TOP_MODULES = {
-    **dict.fromkeys(_JOB.split(), "job"),
+    **dict.fromkeys(_JOB, "job"),
     **dict.fromkeys(
         ("cli", "cli_commands", "cli_learn", "cli_search", "cli_spectra", "installation", "__main__"), "cli"
     ),

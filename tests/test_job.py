@@ -29,7 +29,10 @@ from starskope.transfer.options import TransferOptions
 
 sector_dir = small_sector.sector_dir  # the fixture
 
-PRODUCTS = {"stack.fits", "light_curves.zarr", "manifest.parquet", "report.html", "run.json"}
+PRODUCTS = {
+    *("stack.fits", "light_curves.zarr", "spectra.zarr", "candidates.ecsv", "feature_model.npz", "features.parquet"),
+    *("manifest.parquet", "report.html", "run.json"),
+}
 
 
 def config_for(sector_dir: Path, **changes: object) -> RunConfig:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from starskope.runconfig import RunConfig
     from starskope.transfer.options import TransferOptions
 
+_COUNTS = ("n_frame", "n_used", "n_star", "n_candidate", "n_single_event")
+_SETTINGS = (
+    *("sigma", "max_iters", "center", "tmag_max", "block_frames"),
+    *("flatten_window", "period_min", "period_max", "n_candidates", "seed", "model"),
+)
 _FIND_COLUMNS = ("uri", "size", "start", "start_btjd")
 
 
@@ -206,9 +211,13 @@ def tell_outcome(outcome: Outcome, *, as_json: bool) -> None:
     """Say what became of one CCD."""
     if as_json:
         left_out = [{"name": frame.name, "reason": frame.reason} for frame in outcome.left_out]
-        counts = {"n_frame": outcome.n_frame, "n_used": outcome.n_used, "n_star": outcome.n_star}
+        counts = {name: getattr(outcome, name) for name in _COUNTS}
         where = {"ccd": outcome.ccd.label, "out": str(outcome.path), "error": outcome.error}
-        say_json({**where, **counts, "already_done": outcome.already_done, "left_out": left_out})
+        stars_left_out = [
+            {"first": stars.first, "last": stars.last, "reason": stars.reason} for stars in outcome.stars_left_out
+        ]
+        became = {"left_out": left_out, "stars_left_out": stars_left_out, "no_search": outcome.no_search}
+        say_json({**where, **counts, "already_done": outcome.already_done, **became})
     elif outcome.error:
         say(f"{outcome.ccd.label}: failed: {outcome.error}")
     else:
@@ -219,9 +228,14 @@ def tell_outcome(outcome: Outcome, *, as_json: bool) -> None:
         flagged = f" ({n_flagged} more are flagged or restless: measured only)" if n_flagged else ""
         say(
             f"{outcome.path}: {outcome.n_used} of {_count(outcome.n_frame, 'frame')} stacked{flagged}, "
-            f"{_count(outcome.n_star, 'light curve')}, {_count(len(outcome.left_out), 'frame')} left out ({took}); "
-            f"look at {outcome.path / 'report.html'}"
+            f"{_count(outcome.n_star, 'light curve')}, {_count(outcome.n_candidate, 'candidate')}, "
+            f"{_count(outcome.n_single_event, 'single event')}, {_count(len(outcome.left_out), 'frame')} left out "
+            f"({took}); look at {outcome.path / 'report.html'}"
         )
+        if outcome.no_search:
+            say(f"{outcome.path}: nothing was searched: {outcome.no_search}")
+        for stars in outcome.stars_left_out:
+            say(f"{outcome.path}: stars {stars.first} to {stars.last} were not searched: {stars.reason}")
         if any(frame.again for frame in outcome.left_out):
             say(f"{outcome.path}: some frames could not be fetched; the same command tries them again")
 
@@ -294,7 +308,7 @@ def _run_config(arguments: Namespace, sources: Sequence[str]) -> RunConfig:
     from starskope.runconfig import RunConfig
 
     given = vars(arguments)
-    clip = {name: given[name] for name in ("sigma", "max_iters", "center", "tmag_max", "block_frames") if name in given}
+    settings = {name: given[name] for name in _SETTINGS if name in given}
     return RunConfig(
         sector=arguments.sector,
         camera=arguments.camera,
@@ -305,7 +319,7 @@ def _run_config(arguments: Namespace, sources: Sequence[str]) -> RunConfig:
         bucket=arguments.bucket,
         workers=given.get("workers", 1),
         options=_options(arguments),
-        **clip,
+        **settings,
     )
 
 

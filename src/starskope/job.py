@@ -8,7 +8,6 @@ happens to a frame that cannot be used, and how a killed run goes on. Refuses to
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,18 +23,29 @@ from starskope.archive.ffis import find_ffis_async
 from starskope.archive.field import footprint_from_wcs
 from starskope.archive.footprint import Footprint
 from starskope.archive.stars import find_stars_async
+from starskope.arrivals import Arrivals
+from starskope.conclusions import conclude_signals
 from starskope.errors import FrameError, StarskopeError, TransferError
 from starskope.framelist import CcdId, FrameList
 from starskope.frames.decode import Frame, decode_frame
-from starskope.frames.quality import frame_quality, quality_names
+from starskope.frames.quality import frame_quality
 from starskope.frames.reduce import ReduceSettings, Reference, make_reference, reduce_block
 from starskope.frames.stream import FrameSource, open_source, stream
 from starskope.journal import Journal
 from starskope.outcome import LeftOut, Outcome, check_space, claim, finished_outcome, missing_folders, release_empty
 from starskope.parallel import submit
-from starskope.products import block_arrays, publish_products, refused_by, store_stars, stored_exposures, stored_stars
+from starskope.products import (
+    assemble_products,
+    block_arrays,
+    refused_by,
+    store_stars,
+    stored_exposures,
+    stored_stars,
+)
 from starskope.progress import Progress
+from starskope.publishing import publish_products
 from starskope.runconfig import RunConfig, find_named, identity
+from starskope.starblocks import StarBlocks
 from starskope.transfer.facade import run_sync
 
 if TYPE_CHECKING:
@@ -49,12 +59,21 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 # A missing object or two must not decide the run, a dead server must not be asked a thousand times.
 _N_REFERENCE_TRANSFERS = 3
-_MAX_LOST = 16
 
 
 async def _beside(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Run blocking work in a thread, so that the downloads go on."""
     return await asyncio.wrap_future(submit(function, *args, **kwargs))
+
+
+async def _to_the_end(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run work that holds the journal in a thread; a cancellation waits for it, so that nobody writes after the end."""
+    future = asyncio.wrap_future(submit(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 @dataclass(frozen=True)
@@ -181,7 +200,17 @@ async def _run_ccd(
             await _beside(check_space, out, work.frames, config.block_frames, work.shape, len(stars))
             await work.reduce(reference, stars)
             timings["stream and reduce"] = time.monotonic() - began - sum(timings.values())
-        return await _beside(publish_products, journal, out, config, known, frames, stars, timings, progress)
+        assembled = await _to_the_end(assemble_products, journal, config, frames, stars, progress)
+        timings["join and write"] = time.monotonic() - began - sum(timings.values())
+        blocks = await _to_the_end(StarBlocks, journal, len(stars), config, progress)
+        for group in blocks.groups():
+            await _to_the_end(blocks.measure, group)
+        progress.close()
+        timings["spectra and search"] = time.monotonic() - began - sum(timings.values())
+        found = await _to_the_end(conclude_signals, journal, blocks, config, progress)
+        timings["candidates and features"] = time.monotonic() - began - sum(timings.values())
+        done = assembled, found
+        return await _to_the_end(publish_products, journal, out, config, known, frames, *done, timings, progress)
     finally:
         await _beside(release_empty, journal, created)
 
@@ -205,7 +234,6 @@ class _CcdRun:
         self.place: tuple[int | None, int | None] = (None, None)
         self.footprint: Footprint | None = None
         self.scratch: NDArray[np.float32] | None = None
-        self.n_lost = 0
 
     async def find_reference(self) -> Reference:
         """Read the frame that speaks for all: usable, with a WCS, and of a shape that two frames share.
@@ -282,6 +310,7 @@ class _CcdRun:
         pending = [number for number in range(n_block) if not finished.get(number)]
         wanted = [index for number in pending for index in self._indices(number)]
         exposures = await _beside(stored_exposures, self.journal, set(finished) - set(pending))
+        arrivals = Arrivals(self.frames.names, self.shape, self.place, exposures, self.progress)
         self.progress.start("frames", len(self.frames), done=len(self.frames) - len(wanted))
         in_flight = self.config.options.bytes_in_flight
         arriving = stream(self.source, wanted, bytes_in_flight=in_flight, workers=self.config.workers)
@@ -297,13 +326,13 @@ class _CcdRun:
                         arrived, item = await anext(arriving)
                         if arrived != index:
                             raise RuntimeError(f"frame {arrived} came where frame {index} was due")
-                        self._sort(index, item, good, left_out, exposures)
+                        arrivals.sort(index, item, good, left_out)
                         del item
                         if storing is None or storing.done():
                             await _beside(self._gather, good)
                     if storing is not None:
                         await storing
-                    storing = asyncio.create_task(self._store(number, good, left_out, reference, stars))
+                    storing = asyncio.create_task(self._store(number, good, left_out, reference, stars, arrivals))
                 if storing is not None:
                     await storing
         finally:
@@ -321,64 +350,14 @@ class _CcdRun:
                 self.scratch[k] = frame.image
                 good[k] = replace(frame, image=self.scratch[k])
 
-    def _sort(
-        self,
-        index: int,
-        item: Frame | Exception,
-        good: list[Frame],
-        left_out: list[LeftOut],
-        exposures: dict[tuple[float, float], int],
-    ) -> None:
-        """Put one arrival among the frames of its block, or among those left out with the reason."""
-        if not isinstance(item, Exception):
-            try:
-                reason = self._objection(item, exposures)
-            except (FrameError, ValueError) as error:
-                reason = str(error)
-            if not reason:
-                good.append(item)
-                self.progress.advance(n_bytes=item.image.nbytes)
-                self.n_lost = 0
-                return
-        elif isinstance(item, StarskopeError | OSError):
-            reason = str(item)
-        else:
-            raise item
-        lost = isinstance(item, TransferError | OSError)
-        self.n_lost = self.n_lost + 1 if lost else 0
-        left_out.append(LeftOut(index, self.frames.names[index], reason, lost))
-        self._tell_left_out(left_out[-1])
-        self.progress.advance()
-        if self.n_lost >= _MAX_LOST:
-            raise TransferError(
-                f"{self.n_lost} frames in a row could not be fetched: {reason}", {self.frames.names[index]: reason}
-            )
-
-    def _objection(self, frame: Frame, exposures: dict[tuple[float, float], int]) -> str:
-        """Say why a decoded frame is none of this run, empty when it is; damaged cards raise."""
-        if frame.image.shape != self.shape:
-            here, others = ("x".join(map(str, shape)) for shape in (frame.image.shape, self.shape))
-            return f"{frame.name} is {here} pixels, the others are {others}"
-        place = (frame.camera, frame.ccd)
-        if None not in (*place, *self.place) and place != self.place:
-            here, others = (f"camera {camera}, CCD {ccd}" for camera, ccd in (place, self.place))
-            return f"{frame.name} is of {here}, the others are of {others}"
-        quality_names(frame.quality)
-        span = (frame.start, frame.stop)
-        if all(map(math.isfinite, (*span, frame.time))):
-            first = exposures.setdefault(span, frame.index)
-            if first < frame.index:
-                return f"{frame.name} is a duplicate: same exposure as {self.frames.names[first]}"
-        # Every card that the reduction will ask for is asked for here, where a damaged one costs one frame only.
-        _ = frame.barycorr, frame.exposure_s, frame.science
-        return ""
-
-    def _tell_left_out(self, frame: LeftOut) -> None:
-        text = frame.reason if frame.name in frame.reason else f"{frame.name}: {frame.reason}"
-        self.progress.note(f"left out: {text}")
-
     async def _store(
-        self, number: int, good: list[Frame], left_out: Sequence[LeftOut], reference: Reference, stars: Table
+        self,
+        number: int,
+        good: list[Frame],
+        left_out: Sequence[LeftOut],
+        reference: Reference,
+        stars: Table,
+        arrivals: Arrivals,
     ) -> None:
         product: Any = None
         if good:
@@ -394,7 +373,7 @@ class _CcdRun:
                 scratch=self.scratch,
             )
             for index, reason in refused_by(product):
-                self._tell_left_out(LeftOut(index, self.frames.names[index], reason))
+                arrivals.tell(LeftOut(index, self.frames.names[index], reason))
         arrays = await _beside(block_arrays, product, left_out)
         complete = not any(frame.again for frame in left_out)
         await _beside(self.journal.write, number, arrays, complete=complete)

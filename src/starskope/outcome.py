@@ -6,6 +6,7 @@ nothing. Refuses to make products.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import shutil
@@ -15,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from starskope.framelist import CcdId, FrameList
-from starskope.journal import Journal
+from starskope.journal import Journal, WorkInProgressError
 from starskope.progress import format_bytes
 from starskope.runconfig import RunConfig, describe_difference, find_named, identity
 
 __all__ = [
+    "FRAME_PRODUCTS",
     "PRODUCTS",
+    "REPORT_PRODUCTS",
+    "SIGNAL_PRODUCTS",
     "LeftOut",
+    "LeftOutStars",
     "Outcome",
     "check_space",
     "claim",
@@ -34,7 +39,12 @@ __all__ = [
     "release_empty",
 ]
 
-PRODUCTS = ("stack.fits", "light_curves.zarr", "manifest.parquet", "report.html", "run.json")
+FRAME_PRODUCTS = ("stack.fits", "light_curves.zarr", "manifest.parquet")
+SIGNAL_PRODUCTS = ("spectra.zarr", "candidates.ecsv", "feature_model.npz", "features.parquet")
+"""Some of them only where there is something to make them of: ``run.json`` lists those that there are."""
+REPORT_PRODUCTS = ("report.html", "run.json")
+PRODUCTS = (*FRAME_PRODUCTS, *SIGNAL_PRODUCTS, *REPORT_PRODUCTS)
+"""In the order in which they get their final names."""
 
 
 @dataclass(frozen=True, order=True)
@@ -57,6 +67,26 @@ class LeftOut:
     again: bool = False
 
 
+@dataclass(frozen=True, order=True)
+class LeftOutStars:
+    """Neighbouring stars that have light curves, but neither spectra nor candidates.
+
+    Attributes
+    ----------
+    first, last : int
+        Columns of the light curves.
+    reason : str
+        Why.
+    again : bool
+        Whether trying again may help, as when memory ran out.
+    """
+
+    first: int
+    last: int
+    reason: str
+    again: bool = False
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one CCD.
@@ -69,8 +99,14 @@ class Outcome:
         Directory of the products.
     n_frame, n_used, n_star : int
         Frames found, frames in the stack, light curves.
+    n_candidate, n_single_event : int
+        Periodic and single events that are claimed.
     left_out : tuple of LeftOut
         Frames that are in no product, with the reason.
+    stars_left_out : tuple of LeftOutStars
+        Stars that were not searched, with the reason.
+    no_search : str
+        Why no star was searched, as with too few frames; empty when they were.
     already_done : bool
         An earlier run had finished: nothing was done now.
     timings_s : mapping
@@ -84,15 +120,19 @@ class Outcome:
     n_frame: int = 0
     n_used: int = 0
     n_star: int = 0
+    n_candidate: int = 0
+    n_single_event: int = 0
     left_out: tuple[LeftOut, ...] = ()
+    stars_left_out: tuple[LeftOutStars, ...] = ()
+    no_search: str = ""
     already_done: bool = False
     timings_s: Mapping[str, float] | None = None
     error: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether every frame was worked on."""
-        return not (self.error or self.left_out)
+        """Whether every frame and every star was worked on."""
+        return not (self.error or self.left_out or self.stars_left_out)
 
 
 def finished_outcome(out: Path, known: Mapping[str, Any]) -> Outcome | None:
@@ -112,16 +152,31 @@ def finished_outcome(out: Path, known: Mapping[str, Any]) -> Outcome | None:
         return None
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{out / 'run.json'} is not of this program: choose another directory") from None
-    _refuse_other(out, {name: there.get(name) for name in known}, known)
-    if not run["complete"] or not all((out / name).exists() for name in PRODUCTS):
+    _refuse_other(out, {name: there[name] for name in known if name in there}, known)
+    if not run["complete"] or not all((out / name).exists() for name in run["products"]):
         return None
+    _sweep(out)
     return read_outcome(run, out)
+
+
+def _sweep(out: Path) -> None:
+    """Remove the working folder of a run that was killed between its last product and its end."""
+    if (out / ".work").exists():
+        with contextlib.suppress(WorkInProgressError, OSError):  # Then it is somebody else's, or harmless.
+            Journal(out).remove()
 
 
 def read_outcome(run: Mapping[str, Any], out: Path) -> Outcome:
     """Return the outcome that the content of a ``run.json`` tells."""
-    left_out = tuple(LeftOut(**frame) for frame in run["left_out"])
-    return Outcome(CcdId(**run["ccd"]), out, **run["counts"], left_out=left_out, already_done=True)
+    return Outcome(
+        CcdId(**run["ccd"]),
+        out,
+        **run["counts"],
+        left_out=tuple(LeftOut(**frame) for frame in run["left_out"]),
+        stars_left_out=tuple(LeftOutStars(**stars) for stars in run["stars_left_out"]),
+        no_search=run["no_search"],
+        already_done=True,
+    )
 
 
 def finished_run(config: RunConfig, out: Path) -> tuple[Outcome, ...] | None:
@@ -222,7 +277,7 @@ def check_space(out: Path, frames: FrameList, block_frames: int, shape: tuple[in
         Too little room, with what is needed.
     """
     needed, free = disk_bytes(len(frames), block_frames, shape, n_star), shutil.disk_usage(out).free
-    done = sum(path.stat().st_size for path in (out / ".work").glob("block-*.npz"))
+    done = sum(path.stat().st_size for path in (out / ".work").glob("*-*.npz"))
     if free < needed - done:
         raise OSError(
             f"{out} has {format_bytes(free)} free, the run needs {format_bytes(needed - done)}: "
@@ -231,12 +286,23 @@ def check_space(out: Path, frames: FrameList, block_frames: int, shape: tuple[in
 
 
 def disk_bytes(n_frame: int, block_frames: int, shape: tuple[int, int], n_star: int) -> int:
-    """Bytes that a run needs at its largest: all blocks, and the products made of them."""
+    """Bytes that a run needs at its largest: all blocks, of frames and of stars, and the products made of them."""
     planes = 16 * shape[0] * shape[1]
     curves = 12 * n_frame * n_star
-    return (-(-n_frame // block_frames) + 1) * planes + 2 * curves + 4_000_000
+    # Half a power, two and a half Lomb-Scargle and one spectrogram value per cadence, gaps filled; then some numbers.
+    signals = (20 * n_frame + 4000) * n_star
+    return (-(-n_frame // block_frames) + 1) * planes + 2 * (curves + signals) + 4_000_000
 
 
-def memory_bytes(block_frames: int, shape: tuple[int, int], bytes_in_flight: int) -> int:
-    """Bytes that a run holds at its largest: a block of planes, as much as is in flight waiting for it, libraries."""
-    return block_frames * 4 * shape[0] * shape[1] + 2 * bytes_in_flight + 300_000_000
+def memory_bytes(
+    n_frame: int, block_frames: int, shape: tuple[int, int], n_star: int, bytes_in_flight: int, workers: int
+) -> int:
+    """Bytes that a run holds at its largest, libraries included.
+
+    Either a block of planes and as much as is in flight waiting for it, or the light curves while they are written, or
+    one block of stars per worker, of 50 float32 values per cadence and star.
+    """
+    planes = block_frames * 4 * shape[0] * shape[1] + 2 * bytes_in_flight
+    curves = 12 * n_frame * n_star + 32 * shape[0] * shape[1]
+    signals = workers * min(256, n_star) * 200 * n_frame
+    return max(planes, curves, signals) + 300_000_000

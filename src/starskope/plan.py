@@ -16,6 +16,7 @@ from starskope.framelist import CcdId, FrameList
 from starskope.layout.fits import plane_request
 from starskope.layout.keys import ffi_prefix
 from starskope.outcome import disk_bytes, memory_bytes
+from starskope.parallel import resolve_workers
 from starskope.progress import format_bytes, format_duration
 from starskope.runconfig import RunConfig, find_named
 
@@ -98,7 +99,14 @@ def _plan(config: RunConfig, frames: FrameList, purpose: str) -> Plan:
     n_byte = sum(sizes) if whole else sum(plane_request(size) for size in sizes)
     n_pixel = max(sizes, default=0) // 8
     shape = (1, n_pixel)
-    memory = memory_bytes(config.block_frames, shape, config.options.bytes_in_flight)
+    memory = memory_bytes(
+        len(frames),
+        config.block_frames,
+        shape,
+        _N_STAR_GUESS,
+        config.options.bytes_in_flight,
+        resolve_workers(config.workers),
+    )
     disk = {
         "download": n_byte,
         "stack": 16 * n_pixel,

@@ -1,18 +1,15 @@
-"""From the blocks of a finished job to its products: stack, light curves, manifest, report and ``run.json``.
+"""From blocks of frames to stack, light curves and manifest, in the working folder of the job.
 
-Owns what a block file holds, how blocks are joined, and the order in which products appear. Refuses to touch the
-network and to judge frames; every product is written under a temporary name in the working folder first.
+Owns what a block file of frames holds and how these blocks are joined. Refuses to touch the network, to judge frames
+and to search the light curves; what stands under a final name is the business of `starskope.publishing`.
 """
 
 from __future__ import annotations
 
 import json
-import platform
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starskope.errors import FrameError
-from starskope.framelist import CcdId, FrameList
+from starskope.framelist import FrameList
 from starskope.frames.stacked import Stack, combine, kept_cards
 from starskope.journal import Journal, publish
-from starskope.outcome import PRODUCTS, LeftOut, Outcome, read_outcome
+from starskope.outcome import LeftOut
 from starskope.progress import Progress
-from starskope.report.page import build_page
-from starskope.runconfig import RunConfig, program_version
+from starskope.runconfig import RunConfig
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -141,12 +137,24 @@ class _Blocks(Sequence[Any]):
 
 
 def _join(journal: Journal, numbers: Sequence[int], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    """Join arrays of the blocks along time; each is read once, to its place, for together they may be large."""
+    counts = []
     for number in numbers:
         with journal.block(number) as block:
+            counts.append(len(block["index"]))
+    stops = np.cumsum(counts)
+    joined: dict[str, NDArray[Any]] = {}
+    for number, count, stop in zip(numbers, counts, stops, strict=True):
+        with journal.block(number) as block:
             for name in names:
-                parts[name].append(block[name])
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+                part = block[name]
+                if part.dtype.kind == "U":
+                    joined[name] = np.concatenate([joined.get(name, part[:0]), part])
+                    continue
+                if name not in joined:
+                    joined[name] = np.empty((int(stops[-1]), *part.shape[1:]), part.dtype)
+                joined[name][stop - count : stop] = part
+    return joined
 
 
 def _manifest(
@@ -177,17 +185,33 @@ def _manifest(
     return rows
 
 
-def publish_products(
-    journal: Journal,
-    out: Path,
-    config: RunConfig,
-    known: Mapping[str, Any],
-    frames: FrameList,
-    stars: Table,
-    timings: dict[str, float],
-    progress: Progress,
-) -> Outcome:
-    """Join the blocks and give every product its final name, ``run.json`` last.
+@dataclass(frozen=True)
+class Assembled:
+    """What stands in the working folder after the blocks of frames were joined.
+
+    Attributes
+    ----------
+    n_used, n_star : int
+        Frames in the stack, light curves.
+    left_out : tuple of LeftOut
+        Frames in no product.
+    science : tuple of slice
+        Rows and columns of the science pixels.
+    complete : bool
+        Whether no frame is worth another try.
+    """
+
+    n_used: int
+    n_star: int
+    left_out: tuple[LeftOut, ...]
+    science: tuple[slice, slice]
+    complete: bool
+
+
+def assemble_products(
+    journal: Journal, config: RunConfig, frames: FrameList, stars: Table, progress: Progress
+) -> Assembled:
+    """Join the blocks of frames: stack, light curves and manifest, in the working folder.
 
     Raises
     ------
@@ -200,7 +224,6 @@ def publish_products(
     from starskope.frames.wcs import TanSip
     from starskope.layout.fits import science_region
 
-    began = time.monotonic()
     complete = journal.finished()
     filled = []
     left_out = [LeftOut(-1, uri.rsplit("/", 1)[-1], reason) for uri, reason in frames.refused]
@@ -229,9 +252,9 @@ def publish_products(
     curves = assemble(
         with_radius(stars, Targets.from_table(stars)),
         time=measured["time"][kept],
-        flux=measured["flux"][kept],
-        flux_err=measured["flux_err"][kept],
-        background=measured["background"][kept],
+        flux=_rows(measured["flux"], kept),
+        flux_err=_rows(measured["flux_err"], kept),
+        background=_rows(measured["background"], kept),
         quality=measured["quality"][kept],
         barycorr=measured["barycorr"][kept],
         names=[frames.names[index] for index in measured["index"][kept]],
@@ -247,39 +270,12 @@ def publish_products(
     stack.write(work / "stack.fits")
     curves.write(work / "light_curves.zarr")
     write_manifest(work / "manifest.parquet", rows)
-    timings["join and write"] = time.monotonic() - began
-    n_off_ccd = int(journal.note("n_catalog") or 0) - len(stars)
-    counts = {"n_frame": len(frames), "n_used": int(measured["used"].sum()), "n_star": len(stars)}
-    run = {
-        "title": _title(frames.ccd),
-        "summary": f"{len(frames)} frames, {len(stars)} stars to Tmag {config.tmag_max:g}{_off_ccd(n_off_ccd)}",
-        "complete": all(complete.values()),
-        "ccd": frames.ccd._asdict(),
-        "counts": counts,
-        "left_out": [asdict(frame) for frame in left_out],
-        "stars_off_ccd": n_off_ccd,
-        "science": [[part.start, part.stop] for part in science],
-        "identity": dict(known),
-        "versions": versions(),
-        "timings_s": timings,
-    }
-    progress.note("drawing the report")
-    began = time.monotonic()
-    page = build_page(stack, curves, rows, run)
-    timings["report"] = time.monotonic() - began
-    (work / "report.html").write_text(page)
-    (work / "run.json").write_text(json.dumps(run, indent=1))
-    # Everything is on this disk by now: from here on names change, and `run.json` comes last.
-    for name in PRODUCTS:
-        publish(work / name, out / name)
-    if run["complete"]:
-        journal.remove()
-    outcome = read_outcome(run, out)
-    return replace(outcome, already_done=False, timings_s=timings)
+    return Assembled(int(measured["used"].sum()), len(stars), tuple(left_out), science, all(complete.values()))
 
 
-def _off_ccd(n_star: int) -> str:
-    return f", {n_star} star{'s' if n_star > 1 else ''} of the catalogue off the CCD" if n_star > 0 else ""
+def _rows(values: NDArray[np.float32], kept: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Rows of an array; the array itself where all are kept, for it may be large."""
+    return values if kept.size == values.shape[0] else values[kept]
 
 
 def _n_used(journal: Journal, number: int) -> int:
@@ -293,16 +289,3 @@ def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow.parquet
 
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path, compression="zstd")
-
-
-def versions() -> dict[str, str]:
-    """Return what the results were made with."""
-    from starskope._core import isa
-
-    libraries = {name: metadata.version(name) for name in ("numpy", "scipy", "astropy", "zarr")}
-    here = {"starskope": program_version(), "instruction set": isa(), "python": platform.python_version()}
-    return {**here, **libraries}
-
-
-def _title(ccd: CcdId) -> str:
-    return f"Sector {ccd.sector}, camera {ccd.camera}, CCD {ccd.ccd}" if ccd.sector else "Full frame images"

@@ -258,4 +258,8 @@ def identity(config: RunConfig, ccd: CcdId, frames: FrameList | None, reduction:
 def describe_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """Name what differs between two identities, empty when nothing does."""
     names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    return ", ".join(f"{name} ({there.get(name, 'unset')} there, {here.get(name, 'unset')} now)" for name in names)
+    unknown = [name for name in names if name not in there]
+    told = [f"{name} ({there[name]} there, {here.get(name, 'unset')} now)" for name in names if name in there]
+    if unknown:
+        told.append(f"settings that the version which made it did not have ({', '.join(unknown)})")
+    return ", ".join(told)
