@@ -206,6 +206,7 @@ def _sum_pixels(
         None if mask is None else pixels.aperture_bits(data, mask, what),
         is_background_subtracted=bool(header.get("BACKAPP", True)),
         is_good=quality == 0,
+        target=_target(table, header),
         what=what,
     )
     return _Measured(
@@ -217,6 +218,17 @@ def _sum_pixels(
         background=summed.background,
         notes=summed.notes,
     )
+
+
+def _target(table: BinaryTable, header: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return row and column (0-based) of the target: the reference pixel that the cards of FLUX give, if inside."""
+    number = [name.upper() for name in table].index("FLUX") + 1
+    column, row = header.get(f"1CRPX{number}"), header.get(f"2CRPX{number}")
+    n_row, n_col = table.cell_shape("FLUX")
+    if not (isinstance(row, int | float) and isinstance(column, int | float)):
+        return None
+    inside = 0.5 <= row < n_row + 0.5 and 0.5 <= column < n_col + 0.5
+    return (row - 1.0, column - 1.0) if inside else None
 
 
 def _curves(

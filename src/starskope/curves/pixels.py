@@ -46,7 +46,9 @@ def aperture_bits(data: bytes, hdu: Hdu, what: str) -> Bits:
     return bits.astype(np.int64)
 
 
-def choose_aperture(median: NDArray[np.float64], bits: Bits | None) -> tuple[Mask, str]:
+def choose_aperture(
+    median: NDArray[np.float64], bits: Bits | None, target: tuple[float, float] | None = None
+) -> tuple[Mask, str]:
     """Choose the pixels to sum.
 
     Parameters
@@ -55,13 +57,14 @@ def choose_aperture(median: NDArray[np.float64], bits: Bits | None) -> tuple[Mas
         Median light of each pixel; NaN = never measured.
     bits : (n_row, n_col) int64, optional
         Flags of the maker.
+    target : (row, column), optional
+        Where the target is, 0-based; default: the centre.
 
     Returns
     -------
     mask : (n_row, n_col) bool
-        The maker's optimal aperture. Where there is none, or where it is all pixels (cutouts), the connected pixels
-        that stand 3 robust deviations above the median pixel and lie nearest to the centre, where the target is;
-        the brightest pixel where none does.
+        The maker's optimal aperture. Where there is none (cutouts, K2's crowded fields) the connected pixels that stand
+        3 robust deviations above the median pixel and lie nearest to the target; the brightest pixel where none does.
     how : str
         One of these in words.
     """
@@ -83,10 +86,11 @@ def choose_aperture(median: NDArray[np.float64], bits: Bits | None) -> tuple[Mas
         bright.flat[np.argmax(np.where(lit, median, -np.inf))] = True
     groups, _ = ndimage.label(bright)
     row, column = np.nonzero(bright)
-    distance = (row - (bright.shape[0] - 1) / 2) ** 2 + (column - (bright.shape[1] - 1) / 2) ** 2
-    nearest = int(np.argmin(distance))
+    n_row, n_col = bright.shape
+    at_row, at_column = target or ((n_row - 1) / 2, (n_col - 1) / 2)
+    nearest = int(np.argmin((row - at_row) ** 2 + (column - at_column) ** 2))
     mask: Mask = groups == groups[row[nearest], column[nearest]]
-    return mask, f"no aperture in the file: {np.count_nonzero(mask)} bright pixels about the centre summed"
+    return mask, f"no aperture in the file: {np.count_nonzero(mask)} bright pixels nearest to the target summed"
 
 
 def sum_pixels(
@@ -97,6 +101,7 @@ def sum_pixels(
     *,
     is_background_subtracted: bool,
     is_good: Mask,
+    target: tuple[float, float] | None = None,
     what: str,
 ) -> PixelSum:
     """Sum the aperture of one target on every cadence.
@@ -111,6 +116,8 @@ def sum_pixels(
         What the file says of itself (BACKAPP); without any background of the maker it is not believed.
     is_good : (n_time,) bool
         Cadences that may choose the aperture; all do where none is good.
+    target : (row, column), optional
+        See `choose_aperture`.
     what : str
         What error messages call the file.
 
@@ -130,7 +137,7 @@ def sum_pixels(
     if bits is not None and list(bits.shape) != shape:
         raise FrameError(f"{what}: APERTURE is {bits.shape}, its pixels {tuple(shape)}; the file is damaged")
     median = _median_plane(planes[is_good] if is_good.any() else planes)
-    mask, how = choose_aperture(median, bits)
+    mask, how = choose_aperture(median, bits, target)
     if not mask.any():
         nothing = np.full(n_time, np.nan)
         return PixelSum(nothing, None, None, (how,))
