@@ -74,7 +74,7 @@ def _read_one(path: Path, stars: slice | None, time_zero: float | None) -> Light
         return read_zarr(path, stars)
     size = path.stat().st_size
     if size > MOST_BYTES:
-        raise FrameError(f"{path} has {size} bytes, more than any light curve here ({MOST_BYTES >> 30} GiB)")
+        raise FrameError(f"{path} has {size} bytes, more than any light curve here ({MOST_BYTES / 1e9:.3g} GB)")
     with path.open("rb") as file:
         start = file.read(_LEAD)
     if start[:2] == _GZIP:

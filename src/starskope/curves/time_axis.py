@@ -27,10 +27,11 @@ MJD_ZERO = 2400000.5
 _FIRST_JD, _LAST_JD = 2_415_020.5, 2_488_069.5
 # A median step beyond this is no cadence of a survey in days.
 _WIDEST_STEP_DAYS = 10.0
+# TESS's fastest cadence is 20 s.
+_SHORTEST_STEP_DAYS = 1e-4
 _NAMED = {"BTJD": BTJD_ZERO, "TBJD": BTJD_ZERO, "TJD": BTJD_ZERO, "BKJD": BKJD_ZERO, "KJD": BKJD_ZERO, "BJD": 0.0}
 _OFFSET = re.compile(r"BJD(?:_?TDB)?\s*[-–]\s*(24[0-9]{5}(?:\.[0-9]+)?)", re.IGNORECASE)
 _NAME = re.compile(r"(?<![A-Za-z])(BTJD|TBJD|BKJD|BJD)(?![A-Za-z])", re.IGNORECASE)
-_DAYS = frozenset({"", "d", "day", "days"})
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,9 @@ def _looks_like(first: float, last: float, step: float, zero: float) -> str:
         return "they look like full Julian dates: subtract that zero, or name them BJD"
     if modern(MJD_ZERO):
         return f"they look like modified Julian dates (MJD): add {MJD_ZERO - zero:.10g}, and mind that MJD is no BJD"
-    if step > 0 and modern(zero, 86400.0) and step / 86400.0 < 1.0:
-        return "they look like seconds: divide by 86400"
-    if step > 0 and modern(zero, 1440.0) and step / 1440.0 < 1.0:
-        return "they look like minutes: divide by 1440"
+    for unit, per_day in (("seconds", 86400.0), ("minutes", 1440.0), ("hours", 24.0)):
+        if modern(zero, per_day) and _SHORTEST_STEP_DAYS <= step / per_day <= 1.0:
+            return f"they look like {unit}: divide by {per_day:g}"
     if zero < BKJD_ZERO and 0 < first < 20_000:
         return "they look like days of a mission: BTJD (since JD 2457000) or BKJD (since JD 2454833)"
     return "expected dates between the years 1900 and 2100"

@@ -20,13 +20,20 @@ def unzipped(data: bytes, what: str) -> bytes:
 
     Raises FrameError where the stream is damaged, ends early or unpacks to more.
     """
-    machine = zlib.decompressobj(wbits=31)
-    try:
-        plain = machine.decompress(data, MOST_BYTES)
-    except zlib.error as error:
-        raise FrameError(f"{what} is damaged ({error}): download it again") from error
-    if not machine.eof:
-        if machine.unconsumed_tail:
-            raise FrameError(f"{what} unpacks to more than {MOST_BYTES >> 30} GiB, which no light curve needs")
-        raise FrameError(f"{what} is truncated: its gzip stream has no end; download it again")
-    return plain
+    members: list[bytes] = []
+    room = MOST_BYTES
+    # Block compressors write one member after another.
+    while data:
+        machine = zlib.decompressobj(wbits=31)
+        try:
+            members.append(machine.decompress(data, room + 1))
+        except zlib.error as error:
+            raise FrameError(f"{what} is damaged ({error}): download it again") from error
+        room -= len(members[-1])
+        if room < 0:
+            raise FrameError(f"{what} unpacks to more than {MOST_BYTES / 1e9:.3g} GB, which no light curve needs")
+        if not machine.eof:
+            raise FrameError(f"{what} is truncated: its gzip stream has no end; download it again")
+        # Zeros may pad the end.
+        data = machine.unused_data.lstrip(b"\x00")
+    return members[0] if len(members) == 1 else b"".join(members)
