@@ -7,6 +7,8 @@ Refuses to measure: blocks are made by `starskope.signals`, candidates judged in
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,8 @@ from numpy.typing import NDArray
 from starskope.frames.stacked import Stack
 from starskope.frames.wcs import TanSip
 from starskope.journal import Journal
-from starskope.learn.columns import star_features
+from starskope.learn.classify import StarClassifier
+from starskope.learn.columns import feature_names, star_features
 from starskope.learn.features import FeatureModel
 from starskope.learn.inputs import spectrogram_rows, stamp_rows
 from starskope.outcome import SIGNAL_PRODUCTS, LeftOutStars
@@ -32,7 +35,7 @@ from starskope.starblocks import StarBlocks
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["SignalSummary", "conclude_signals"]
+__all__ = ["SignalSummary", "conclude_signals", "load_classifier"]
 
 _SAMPLE_STARS = 4096
 """Stars that the machines learn from, spread evenly: enough for them, and no more memory in a crowded field."""
@@ -70,11 +73,35 @@ class SignalSummary:
         return {"n_candidate": self.n_candidate, "n_single_event": self.n_single_event}
 
 
-def conclude_signals(journal: Journal, blocks: StarBlocks, config: RunConfig, progress: Progress) -> SignalSummary:
-    """Join the finished blocks of stars: spectra, candidates and features, in the working folder."""
+def conclude_signals(
+    journal: Journal,
+    blocks: StarBlocks,
+    config: RunConfig,
+    classifier: StarClassifier | None,
+    timings: dict[str, float],
+    progress: Progress,
+) -> SignalSummary:
+    """Join the finished blocks of stars: spectra, candidates and features, in the working folder.
+
+    Parameters
+    ----------
+    journal : Journal
+        Of the job.
+    blocks : StarBlocks
+        All of them finished.
+    config : RunConfig
+        Settings and workers.
+    classifier : StarClassifier, optional
+        Adds class probabilities to the features.
+    timings : dict
+        Seconds per step; those of the steps here are added.
+    progress : Progress
+        Where to tell what goes on.
+    """
     if blocks.no_search:
         progress.note(f"no search: {blocks.no_search}")
         return SignalSummary(no_search=blocks.no_search)
+    began = time.monotonic()
     progress.note("judging the candidates")
     stars = blocks.star_table()
     write_spectra(journal.folder / "spectra.zarr", blocks, stars)
@@ -82,8 +109,11 @@ def conclude_signals(journal: Journal, blocks: StarBlocks, config: RunConfig, pr
     candidates.write(journal.folder / "candidates.ecsv", format="ascii.ecsv", overwrite=True)
     claimed = np.asarray(candidates["claim"], bool)
     single = np.asarray(candidates["verdict"]) == "single-event"
+    timings["spectra and candidates"] = time.monotonic() - began
     progress.note("learning features")
-    learn_features(journal.folder, blocks, stars, candidates, config)
+    began = time.monotonic()
+    learn_features(journal.folder, blocks, stars, candidates, config, classifier)
+    timings["features"] = time.monotonic() - began
     return SignalSummary(
         n_candidate=int((claimed & ~single).sum()),
         n_single_event=int((claimed & single).sum()),
@@ -115,7 +145,34 @@ def judge(blocks: StarBlocks, stars: Table, config: RunConfig) -> Table:
     return conclude(found, stars, search_settings(config), time_zero=blocks.light_curves(0).time_zero)
 
 
-def learn_features(work: Path, blocks: StarBlocks, stars: Table, candidates: Table, config: RunConfig) -> None:
+def load_classifier(config: RunConfig) -> StarClassifier | None:
+    """Return the classifier that a run was given, or None: before hours of work, not after.
+
+    Raises
+    ------
+    ValueError
+        It was trained on other features than a run makes.
+    FrameError
+        The file is damaged or no classifier.
+    """
+    if config.model is None:
+        return None
+    classifier = StarClassifier.load(config.model)
+    try:
+        classifier.check_columns(feature_names(classifier.feature_model))
+    except ValueError as error:
+        raise ValueError(f"model {os.fspath(config.model)} does not fit this run: {error}") from error
+    return classifier
+
+
+def learn_features(
+    work: Path,
+    blocks: StarBlocks,
+    stars: Table,
+    candidates: Table,
+    config: RunConfig,
+    classifier: StarClassifier | None,
+) -> None:
     """Fit the machines on a sample of the stars, then describe every star, block by block."""
     stamps = _stamps(Stack.read(work / "stack.fits"), stars)
     sample = np.arange(0, len(stars), -(-len(stars) // _SAMPLE_STARS))
@@ -133,7 +190,13 @@ def learn_features(work: Path, blocks: StarBlocks, stars: Table, candidates: Tab
         curves = levelled(blocks.light_curves(number))
         with blocks.arrays(number) as arrays:
             spectra = spectra_from(arrays, stars[chosen])
-        table = star_features(curves, spectra, stamps[chosen], candidates, model, first_star=chosen.start)
+        block = curves, spectra, stamps[chosen], candidates
+        table = star_features(*block, model, first_star=chosen.start)
+        if classifier is not None:
+            # Hidden units of another fit mean nothing: the classifier sees the stars through the machines it knows.
+            known = star_features(*block, classifier.feature_model or model, first_star=chosen.start)
+            for name, column in zip(classifier.classes, classifier.predict_proba(known).T, strict=True):
+                table[f"p_{name}"] = column.astype(np.float32)
         described.append(table)
     features = vstack(described, join_type="exact", metadata_conflicts="error")
     features.write(work / "features.parquet", format="parquet", overwrite=True)

@@ -1,8 +1,9 @@
-"""The main job: from the frames of one CCD to its stack and the light curves of its stars, in one pass.
+"""The main job: from the frames of one CCD to its stack, light curves, candidates and features, in one pass.
 
-Owns the order of the work (find frames and stars, stream, reduce in fixed blocks, journal, combine, publish), what
-happens to a frame that cannot be used, and how a killed run goes on. Refuses to compute: pixels are reduced by
-`starskope.frames`, products assembled and written by `starskope.products`, blocks kept by `starskope.journal`.
+Owns the order of the work (find frames and stars, stream, reduce in fixed blocks, join, search in fixed blocks,
+conclude, publish), and how a killed run goes on. Refuses to compute: pixels are reduced by `starskope.frames`, stars
+searched by `starskope.starblocks`, products made by `starskope.products` and `starskope.conclusions`, blocks kept by
+`starskope.journal`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from starskope.archive.field import footprint_from_wcs
 from starskope.archive.footprint import Footprint
 from starskope.archive.stars import find_stars_async
 from starskope.arrivals import Arrivals
-from starskope.conclusions import conclude_signals
+from starskope.conclusions import conclude_signals, load_classifier
 from starskope.errors import FrameError, StarskopeError, TransferError
 from starskope.framelist import CcdId, FrameList
 from starskope.frames.decode import Frame, decode_frame
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     import os
 
     from astropy.table import Table
+
+    from starskope.learn.classify import StarClassifier
 
 __all__ = ["RunConfig", "RunResult", "run", "run_async"]
 
@@ -90,22 +93,23 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 when every frame of every CCD was worked on, 1 when something is missing."""
+        """0 when every frame and star of every CCD was worked on, 1 when something is missing."""
         return int(not all(ccd.ok for ccd in self.ccds))
 
 
 def run(
     config: RunConfig, out: str | os.PathLike[str], *, restart: bool = False, progress: Progress | None = None
 ) -> RunResult:
-    """Make the stack and the light curves of one or several CCDs, going on where an earlier run was stopped.
+    """Make everything of one or several CCDs, from frames to candidates, going on where an earlier run was stopped.
 
     Parameters
     ----------
     config : RunConfig
         What to do.
     out : path
-        Directory of the products: ``stack.fits``, ``light_curves.zarr``, ``manifest.parquet``, ``report.html`` and
-        ``run.json``; with ``"all"`` each CCD has a folder such as ``s0001-1-4`` in it.
+        Directory of the products: ``stack.fits``, ``light_curves.zarr``, ``spectra.zarr``, ``candidates.ecsv``,
+        ``feature_model.npz``, ``features.parquet``, ``manifest.parquet``, ``report.html`` and ``run.json``; with
+        ``"all"`` each CCD has a folder such as ``s0001-1-4`` in it.
     restart : bool
         Begin again in a directory that holds another run, replacing its products.
     progress : Progress, optional
@@ -114,7 +118,7 @@ def run(
     Returns
     -------
     RunResult
-        One outcome per CCD. Frames that could not be used are listed there and in the products.
+        One outcome per CCD. Frames and stars that could not be used are listed there and in the products.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def run(
         `out` belongs to another configuration or to a run that is under way; the archive has no such frames; no
         star of the catalogue falls on the CCD.
     FrameError
-        Not one frame can be used.
+        Not one frame can be used; the model is damaged.
     TransferError
         The server cannot be reached or refuses.
     OSError
@@ -130,9 +134,10 @@ def run(
 
     Notes
     -----
-    Frames are reduced in blocks of ``config.block_frames`` by index while the next ones are downloaded. Memory: one
-    block of planes, and twice ``config.options.bytes_in_flight``. Results depend on neither the number
-    of workers nor on how often the run was stopped.
+    Frames are reduced in blocks of ``config.block_frames`` by index while the next ones are downloaded, then stars are
+    searched in blocks of 256. Memory: one block of planes and twice ``config.options.bytes_in_flight``, or the light
+    curves once, whichever is more. Results depend on neither the number of workers nor on how often the run was
+    stopped.
 
     Examples
     --------
@@ -150,11 +155,13 @@ async def run_async(
     """Await what `run` does."""
     progress = progress or Progress()
     named = await _beside(find_named, config) if config.frames else {}
+    classifier = await _beside(load_classifier, config)
     outcomes = []
     for ccd in named or config.asked_ccds():
         folder = config.folder(out, ccd)
         try:
-            outcome = await _run_ccd(config, ccd, named.get(ccd), folder, restart=restart, progress=progress)
+            frames = named.get(ccd)
+            outcome = await _run_ccd(config, classifier, ccd, frames, folder, restart=restart, progress=progress)
         except (StarskopeError, ValueError, OSError) as error:
             if not config.several:
                 raise
@@ -174,7 +181,14 @@ async def list_frames_async(config: RunConfig, ccd: CcdId) -> FrameList:
 
 
 async def _run_ccd(
-    config: RunConfig, ccd: CcdId, frames: FrameList | None, out: Path, *, restart: bool, progress: Progress
+    config: RunConfig,
+    classifier: StarClassifier | None,
+    ccd: CcdId,
+    frames: FrameList | None,
+    out: Path,
+    *,
+    restart: bool,
+    progress: Progress,
 ) -> Outcome:
     began = time.monotonic()
     reduction = ReduceSettings(sigma=config.sigma, max_iters=config.max_iters, center=config.center)
@@ -206,9 +220,8 @@ async def _run_ccd(
         for group in blocks.groups():
             await _to_the_end(blocks.measure, group)
         progress.close()
-        timings["spectra and search"] = time.monotonic() - began - sum(timings.values())
-        found = await _to_the_end(conclude_signals, journal, blocks, config, progress)
-        timings["candidates and features"] = time.monotonic() - began - sum(timings.values())
+        timings["transform and search"] = time.monotonic() - began - sum(timings.values())
+        found = await _to_the_end(conclude_signals, journal, blocks, config, classifier, timings, progress)
         done = assembled, found
         return await _to_the_end(publish_products, journal, out, config, known, frames, *done, timings, progress)
     finally:
