@@ -133,3 +133,12 @@ def rtol_box(n: int) -> float:
     number of points in steps, against a sum that in the best box is at least of the order of one deviation.
     """
     return 8.0 * unit_roundoff(np.float32) + 2.0 * n * n * 2.0**-32 / max(n, 1) ** 0.5
+
+
+def atol_trained(n_step: int, magnitude: float) -> float:
+    """Absolute error of parameters after ``n_step`` float32 updates from data up to ``magnitude``.
+
+    Each update adds a mean of products whose rounding is a few parts of the data's size; the errors of one step shift
+    the next by less than their own size over so few.
+    """
+    return 8.0 * n_step * unit_roundoff(np.float32) * max(1.0, magnitude)

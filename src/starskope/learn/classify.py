@@ -19,7 +19,7 @@ from starskope.learn.columns import LEARNED_PREFIXES, is_feature
 from starskope.learn.features import FeatureModel
 from starskope.learn.labels import MAX_CLASSES, match_labels
 from starskope.learn.model_file import read_model, write_model
-from starskope.learn.products import single_threaded_blas
+from starskope.learn.products import single_threaded
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -30,7 +30,7 @@ F64 = NDArray[np.float64]
 
 KIND = "starskope classifier"
 N_FOLDS = 5
-STRENGTHS = tuple(10.0**power for power in range(-4, 3))
+STRENGTHS = tuple(10.0**power for power in range(-3, 2))
 _LEAST_SPREAD = 1e-3
 _SHOWN = 6
 
@@ -156,7 +156,7 @@ class StarClassifier:
                 f"the features were made with the feature model {made_by}, the classifier was trained on "
                 f"{self.feature_model.fingerprint}: make them with the one that the classifier holds"
             )
-        with single_threaded_blas():
+        with single_threaded():
             scores = self.scaling.apply(_matrix(features, self.columns)) @ self.coefficients.T + self.intercepts
         return _probabilities(scores, self.slopes, self.offsets)
 
@@ -272,7 +272,10 @@ def train(
         raise ValueError("no labelled star has any feature that is known")
     classes = sorted(labelled.counts)
     y = np.array([classes.index(label) for label in labelled.labels])
-    with single_threaded_blas():
+    # Loaded first: a library that comes later would keep its threads.
+    import sklearn.linear_model  # noqa: F401
+
+    with single_threaded():
         score = _cross_validate(x, y, classes, seed)
         scaling, fitted = _fit(x, y, seed)
     parts = dict(zip(_FITTED, fitted, strict=True))
@@ -307,7 +310,12 @@ def _fit(x: F64, y: NDArray[np.intp], seed: int) -> tuple[Scaling, tuple[F64, F6
     slopes = np.array([calibrator.a_ for calibrator in pair.calibrators], np.float64)
     offsets = np.array([calibrator.b_ for calibrator in pair.calibrators], np.float64)
     fitted = pair.estimator
-    return scaling, (fitted.coef_.astype(np.float64), fitted.intercept_.astype(np.float64), slopes, offsets)
+    return scaling, (
+        np.ascontiguousarray(fitted.coef_, np.float64),
+        np.ascontiguousarray(fitted.intercept_, np.float64),
+        slopes,
+        offsets,
+    )
 
 
 def _probabilities(scores: F64, slopes: F64, offsets: F64) -> F64:

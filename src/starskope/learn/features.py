@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from starskope.errors import FrameError
 from starskope.learn.inputs import SPECTROGRAM_SHAPE
 from starskope.learn.model_file import read_model, write_model
-from starskope.learn.products import single_threaded_blas
+from starskope.learn.products import single_threaded
 from starskope.validation import as_float32, integer_at_least
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _scaling(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np
     spread = np.sqrt(((values - mean) ** 2).mean(axis=0))
     spread = np.maximum(spread, _LEAST_SPREAD * np.sqrt((spread**2).mean()))
     spread[spread <= 0] = 1.0
-    with single_threaded_blas():
+    with single_threaded():
         singular = np.linalg.svd((values - mean) / spread, compute_uv=False)
     # Of fewer stars than features only as many eigenvalues are there; the rest are zero and tell nothing.
     noise = float(np.median(singular**2)) / rows.shape[0]

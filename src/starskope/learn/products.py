@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ROWS", "UNITS", "in_row_tiles", "single_threaded_blas"]
+__all__ = ["ROWS", "UNITS", "in_row_tiles", "single_threaded"]
 
 UNITS = 256
 """Units per tile of a training step: a multiple of 4, as the draws ask; narrower tiles lose speed on OpenBLAS."""
@@ -28,17 +28,17 @@ _limiter: Any = None
 
 
 @contextmanager
-def single_threaded_blas() -> Iterator[None]:
-    """Hold the BLAS libraries of the process on one thread; blocks may nest and overlap in several threads.
+def single_threaded() -> Iterator[None]:
+    """Hold BLAS and OpenMP of the process on one thread; blocks may nest and overlap in several threads.
 
     The setting belongs to the process, so whoever leaves last gives it back.
     """
     from threadpoolctl import threadpool_limits
 
-    global _depth, _limiter  # noqa: PLW0603 - the thread count of a BLAS is a setting of the process
+    global _depth, _limiter  # noqa: PLW0603 - thread counts are settings of the process
     with _lock:
         if _depth == 0:
-            _limiter = threadpool_limits(limits=1, user_api="blas")
+            _limiter = threadpool_limits(limits=1)
         _depth += 1
     try:
         yield

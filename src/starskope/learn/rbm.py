@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from starskope.learn import draws
 from starskope.learn.divergence import Machine, Settings, initial_machine
-from starskope.learn.products import single_threaded_blas
+from starskope.learn.products import single_threaded
 from starskope.parallel import resolve_workers
 from starskope.validation import choice, finite, integer_at_least, positive
 
@@ -210,13 +210,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         A row's bytes do not depend on the other rows.
         """
         machine, data = self._fitted(x)
-        with single_threaded_blas():
+        with single_threaded():
             return machine.hidden(data, resolve_workers(self.workers))
 
     def free_energy(self, x: ArrayLike) -> NDArray[np.float64]:
         """Return the free energy F (n_sample,) with p(x) = exp(-F(x)) / Z; see the Notes of the class."""
         machine, data = self._fitted(x)
-        with single_threaded_blas():
+        with single_threaded():
             return machine.free_energy(data, self.visible == "gaussian", resolve_workers(self.workers))
 
     def score_samples(self, x: ArrayLike) -> NDArray[np.float64]:
@@ -243,7 +243,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         machine, data = self._fitted(x)
         n_steps = integer_at_least(n_steps, "n_steps", 1)
         seed = machine.seed if random_state is None else _seed(random_state)
-        with single_threaded_blas():
+        with single_threaded():
             return machine.gibbs(data, n_steps, seed, self.visible == "gaussian", resolve_workers(self.workers))
 
     def _settings(self) -> Settings:
@@ -303,7 +303,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def _learn(self, data: NDArray[np.float32], settings: Settings, n_epochs: int) -> None:
         machine = self._machine
         # A diverging machine overflows before the check below finds it.
-        with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):
+        with single_threaded(), np.errstate(over="ignore", invalid="ignore"):
             for _ in range(n_epochs):
                 order = draws.permutation(machine.seed, machine.epoch, data.shape[0])
                 for batch, start in enumerate(range(0, order.size, settings.batch_size)):
