@@ -112,19 +112,26 @@ def from_lightkurve(curve: Any) -> LightCurves:
     FrameError
         Times in another unit than their format says.
     """
+    from astropy.time import Time
+
     from starskope.curves.container import LightCurves
 
     if not hasattr(curve, "flux") or not hasattr(curve, "time"):
         raise TypeError(f"from_lightkurve: expected a lightkurve.LightCurve, got {type(curve).__name__}")
-    if not hasattr(curve.time, "scale") or not hasattr(curve.time, "jd1") or not hasattr(curve.time, "tdb"):
+    if not isinstance(curve.time, Time):
         raise TypeError(f"from_lightkurve: a {type(curve).__name__} is folded: its phase is no time; give it unfolded")
     cards: Mapping[str, Any] = {key: value for key, value in curve.meta.items() if isinstance(key, str)}
     mission = mission_of(cards)
     time = curve.time.tdb
-    zero = _ZEROS.get(time.format, BKJD_ZERO if mission in {"Kepler", "K2"} else BTJD_ZERO)
-    days = _plain(time.value) if time.format in _ZEROS else _plain((time.jd1 - zero) + time.jd2)
     what = f"lightkurve object {cards.get('LABEL') or ''}".rstrip()
-    check_days(days, zero, what)
+    if time.format in _ZEROS:
+        zero = _ZEROS[time.format]
+        days = _plain(time.value)
+        check_days(days, zero, what)
+    else:
+        check_days(_plain(time.jd), 0.0, what)
+        zero = BKJD_ZERO if mission in {"Kepler", "K2"} else BTJD_ZERO
+        days = _plain((time.jd1 - zero) + time.jd2)
     rows, counts = in_order(days)
     flux, unit = _quantity(curve.flux)
     if flux.ndim != 1:
