@@ -181,11 +181,11 @@ def states(n: int) -> F64:
     return np.array(list(itertools.product((0.0, 1.0), repeat=n)))
 
 
-def free_energy(v: F64, weights: F64, b: F64, c: F64, *, gaussian: bool) -> float:
-    """Return F(v) = -ln sum_h exp(-E(v, h)), summing over all hidden states h with their energies."""
-    own = 0.5 * ((v - b) ** 2).sum() if gaussian else -(b * v).sum()
+def free_energy(v: F64, weights: F64, b: F64, c: F64, *, gaussian: bool) -> F64:
+    """Return F(v) = -ln sum_h exp(-E(v, h)) of each row of v, summing over all hidden states h with their energies."""
+    own = 0.5 * ((v - b) ** 2).sum(axis=1) if gaussian else -v @ b
     hidden = states(c.size)
-    energies = own - hidden @ c - hidden @ (weights.T @ v)
+    energies = own[:, None] - hidden @ c - v @ weights @ hidden.T
     return -_logsumexp(-energies)
 
 
@@ -198,14 +198,14 @@ def log_partition(weights: F64, b: F64, c: F64, *, gaussian: bool) -> float:
     if gaussian:
         sums = states(c.size) @ weights.T
         exponents = states(c.size) @ c + sums @ b + 0.5 * (sums**2).sum(axis=1)
-        return 0.5 * b.size * math.log(2 * math.pi) + _logsumexp(exponents)
-    return _logsumexp(np.array([-free_energy(v, weights, b, c, gaussian=False) for v in states(b.size)]))
+        return 0.5 * b.size * math.log(2 * math.pi) + float(_logsumexp(exponents))
+    return float(_logsumexp(-free_energy(states(b.size), weights, b, c, gaussian=False)))
 
 
 def log_likelihood(x: F64, weights: F64, b: F64, c: F64, *, gaussian: bool) -> float:
     """Return the mean ln p of the rows of ``x``."""
-    mean = np.mean([-free_energy(v, weights, b, c, gaussian=gaussian) for v in x])
-    return float(mean - log_partition(weights, b, c, gaussian=gaussian))
+    mean = -free_energy(x, weights, b, c, gaussian=gaussian).mean()
+    return float(mean) - log_partition(weights, b, c, gaussian=gaussian)
 
 
 def gradient(x: F64, weights: F64, b: F64, c: F64, *, gaussian: bool) -> tuple[F64, F64, F64]:
@@ -227,6 +227,6 @@ def gradient(x: F64, weights: F64, b: F64, c: F64, *, gaussian: bool) -> tuple[F
     return out[0], out[1], out[2]
 
 
-def _logsumexp(values: F64) -> float:
-    highest = values.max()
-    return float(highest + math.log(np.exp(values - highest).sum()))
+def _logsumexp(values: F64) -> F64:
+    highest = values.max(axis=-1, keepdims=True)
+    return highest[..., 0] + np.log(np.exp(values - highest).sum(axis=-1))

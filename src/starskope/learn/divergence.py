@@ -6,7 +6,7 @@ Gibbs sampling. Refuses files, validation and the interface of estimators.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -50,7 +50,7 @@ class Machine:
     hidden_bias : (n_hidden,)
         Of the plain energy, whatever gradient is used.
     visible_offset, hidden_offset : (n_visible,), (n_hidden,)
-        Means around which the gradient is centred; zeros for the plain gradient.
+        Means around which the gradient is centred; the plain gradient leaves them alone.
     chains : (batch_size, n_hidden), optional
         Hidden states of the persistent chains.
     """
@@ -64,7 +64,7 @@ class Machine:
     chains: F32 | None = None
     velocities: tuple[F32, F32, F32] | None = None
     epoch: int = 0
-    seen_hidden: bool = field(default=False)
+    has_hidden_offset: bool = False
 
     def hidden(self, x: F32, workers: int) -> F32:
         """Probabilities of the hidden units (n_row, n_hidden); a row's do not depend on the other rows."""
@@ -123,6 +123,23 @@ class Machine:
             self.down(state, mean_visible, visible, draws.address(seed, int(draws.GIBBS), i, 1), gaussian, workers)
         return visible
 
+    def suit(self, settings: Settings) -> None:
+        """Make or drop what these settings carry from batch to batch, and keep what is there already."""
+        if not settings.persistent:
+            self.chains = None
+        elif self.chains is None or self.chains.shape[0] != settings.batch_size:
+            where = draws.address(self.seed, int(draws.CHAINS), 0, 0)
+            coins = draws.bits(where, settings.batch_size, self.weights.shape[1]) >> np.uint32(31)
+            self.chains = coins.astype(np.float32)
+        if not settings.momentum:
+            self.velocities = None
+        elif self.velocities is None:
+            self.velocities = (
+                np.zeros_like(self.weights),
+                np.zeros_like(self.visible_bias),
+                np.zeros_like(self.hidden_bias),
+            )
+
     def step(self, x: F32, batch: int, settings: Settings) -> None:
         """Move the parameters along the gradient that one batch ``x`` (n_row, n_visible) gives."""
         n_row, workers = x.shape[0], settings.workers
@@ -154,9 +171,9 @@ class Machine:
         data_visible, data_hidden = visible[:n_row].mean(axis=0), hidden[:n_row].mean(axis=0)
         bias_step = [data_visible - visible[n_row:].mean(axis=0), data_hidden - hidden[n_row:].mean(axis=0)]
         if settings.centered:
-            if not self.seen_hidden:
+            if not self.has_hidden_offset:
                 self.hidden_offset[:] = data_hidden
-                self.seen_hidden = True
+                self.has_hidden_offset = True
             self.visible_offset += OFFSET_RATE * (data_visible - self.visible_offset)
             self.hidden_offset += OFFSET_RATE * (data_hidden - self.hidden_offset)
             visible -= self.visible_offset
@@ -214,18 +231,11 @@ def initial_machine(x: F32, n_hidden: int, seed: NDArray[np.uint32], settings: S
     draws.standard_normal(words.ravel(), noise)
     mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
     inside = np.clip(mean.astype(np.float64), 0.01, 0.99)
-    chains = None
-    if settings.persistent:
-        where = draws.address(seed, int(draws.CHAINS), 0, 0)
-        chains = (draws.bits(where, settings.batch_size, n_hidden) >> np.uint32(31)).astype(np.float32)
-    shapes = ((n_visible, n_hidden), (n_visible,), (n_hidden,))
     return Machine(
         seed=seed,
         weights=np.float32(0.01) * np.ascontiguousarray(noise.reshape(n_visible, -1)[:, :n_hidden]),
         visible_bias=mean.copy() if settings.gaussian else np.log(inside / (1.0 - inside)).astype(np.float32),
         hidden_bias=np.zeros(n_hidden, np.float32),
-        visible_offset=mean if settings.centered else np.zeros_like(mean),
+        visible_offset=mean,
         hidden_offset=np.zeros(n_hidden, np.float32),
-        chains=chains,
-        velocities=tuple(np.zeros(shape, np.float32) for shape in shapes) if settings.momentum else None,  # type: ignore[arg-type]
     )

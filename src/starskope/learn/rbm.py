@@ -143,6 +143,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         *,
         visible: Literal["gaussian", "bernoulli"],
         workers: int = 1,
+        random_state: int | np.random.RandomState | None = 0,
     ) -> Self:
         """Return a fitted machine of these parameters, as after an epoch that nobody saw.
 
@@ -152,11 +153,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         visible_bias : (n_visible,) float32
         hidden_bias : (n_hidden,) float32
         """
-        rbm = cls(weights.shape[1], visible=visible, workers=workers)
+        rbm = cls(weights.shape[1], visible=visible, workers=workers, random_state=random_state)
         rbm.n_features_in_ = weights.shape[0]
         rbm._adopt(
             Machine(
-                seed=np.zeros(2, np.uint32),
+                seed=_seed(random_state),
                 weights=np.array(weights, np.float32, order="C"),
                 visible_bias=np.array(visible_bias, np.float32),
                 hidden_bias=np.array(hidden_bias, np.float32),
@@ -302,6 +303,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
     def _learn(self, data: NDArray[np.float32], settings: Settings, n_epochs: int) -> None:
         machine = self._machine
+        machine.suit(settings)
         # A diverging machine overflows before the check below finds it.
         with single_threaded(), np.errstate(over="ignore", invalid="ignore"):
             for _ in range(n_epochs):
