@@ -14,7 +14,7 @@ from starskope.synth.config import SectorConfig, random_generator
 from starskope.synth.sky import make_wcs
 from starskope.synth.variability import eclipse_model
 
-__all__ = ["ZERO_POINT", "flux_of", "make_stars"]
+__all__ = ["ZERO_POINT", "flux_of", "make_stars", "measure_event"]
 
 ZERO_POINT = 20.44
 """Tmag of 1 e-/s (TESS Instrument Handbook v0.1, section 4.1): Tmag 10 gives 15,000 e-/s."""
@@ -180,7 +180,7 @@ def _orbit(stars: Table, star: int, period: float, times: NDArray[np.float64], r
     stars["u1"][star], stars["u2"][star] = rng.uniform(0.25, 0.45), rng.uniform(0.1, 0.3)
 
 
-def _event(stars: Table, star: int) -> None:
+def measure_event(stars: Table, star: int) -> None:
     """Measure depth and duration of what was set up: the truth tables tell what is there, not what was meant."""
     row = stars[star]
     ratio = float(row["flux_ratio"]) if row["kind"] == "binary" else 0.0
@@ -201,7 +201,7 @@ def _planet(stars: Table, star: int, times: NDArray[np.float64], rng: np.random.
     _orbit(stars, star, float(np.exp(rng.uniform(np.log(0.8), np.log(longest)))), times, rng)
     stars["rp_rs"][star] = np.exp(rng.uniform(np.log(0.05), np.log(0.14)))
     stars["inc"][star] = np.rad2deg(np.arccos(rng.uniform(0, 0.6) / stars["a_rs"][star]))
-    _event(stars, star)
+    measure_event(stars, star)
 
 
 def _binary(stars: Table, star: int, times: NDArray[np.float64], rng: np.random.Generator) -> None:
@@ -210,7 +210,7 @@ def _binary(stars: Table, star: int, times: NDArray[np.float64], rng: np.random.
     stars["rp_rs"][star] = rng.uniform(0.3, 0.9)
     stars["flux_ratio"][star] = stars["rp_rs"][star] ** 2 * rng.uniform(0.1, 0.9)
     stars["inc"][star] = np.rad2deg(np.arccos(rng.uniform(0, 0.7) / stars["a_rs"][star]))
-    _event(stars, star)
+    measure_event(stars, star)
 
 
 def _pulsator(stars: Table, star: int, times: NDArray[np.float64], rng: np.random.Generator) -> None:
