@@ -30,7 +30,8 @@ __all__ = ["add_search", "search"]
 _ENDINGS = (".fits", ".fits.gz", ".fit", ".csv", ".txt", ".tsv", ".dat", ".zarr")
 _TABLES = (".ecsv", ".csv", ".parquet")
 _HEADING = (
-    f"{'target':<28} {'period d':>11} {'t0 BJD':>15} {'hours':>6} {'ppm':>8} {'SNR':>6} {'SDE':>6} {'n':>4}  verdict"
+    f"{'target':<28} {'period d':>11} {'t0 BJD':>15} {'hours':>6} {'ppm':>8} {'SNR':>6} {'SDE':>6} {'n':>4}  "
+    f"{'verdict':<12}  file"
 )
 
 
@@ -270,13 +271,13 @@ def _tell_records(found: _Found, *, as_json: bool) -> None:
         return
     for record in found.records:
         for candidate in record["candidates"]:
-            say(_line(record["target"], candidate))
+            say(_line(record["target"], candidate, found.path))
         # Of a store of thousands of stars only the claims are worth a line each.
         if not record["candidates"] and len(found.records) == 1:
-            say(f"{record['target']:<28} nothing to claim ({found.path})")
+            say(f"{record['target']:<28} {'nothing to claim':<76}  {Path(found.path).name}")
 
 
-def _line(target: str, candidate: Mapping[str, Any]) -> str:
+def _line(target: str, candidate: Mapping[str, Any], path: str) -> str:
     def number(name: str, form: str, scale: float = 1.0) -> str:
         value = candidate[name]
         return "-" if value is None else format(value * scale, form)
@@ -284,7 +285,8 @@ def _line(target: str, candidate: Mapping[str, Any]) -> str:
     return (
         f"{target:<28} {number('period_days', '.6f'):>11} {number('t0_bjd', '.5f'):>15} "
         f"{number('duration_days', '.2f', 24.0):>6} {number('depth_ppm', '.0f'):>8} {number('snr', '.1f'):>6} "
-        f"{number('sde', '.1f'):>6} {candidate['n_transits']:>4}  {candidate['verdict']}"
+        f"{number('sde', '.1f'):>6} {candidate['n_transits']:>4}  {candidate['verdict']:<12}  "
+        f"{Path(path).name}"
     )
 
 
