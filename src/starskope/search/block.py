@@ -21,12 +21,13 @@ from starskope.curves.masks import BAD_INTERVAL, ENSEMBLE
 from starskope.search.box import BoxSearch as BoxKernel
 from starskope.search.candidate import NONE, PERIODIC, SINGLE, Candidate, field_names
 from starskope.search.detrended_spectrum import detrend, distinct_peaks, trend_bands
+from starskope.search.fold import event_sums
 from starskope.search.grids import duration_limits
-from starskope.search.refine import locate
+from starskope.search.refine import LONGEST_DUTY, locate
 from starskope.search.series import StarSeries, centred, near_events, usable_errors
 from starskope.search.settings import Grid, SearchSettings, refuse_other_units
 from starskope.search.single import Dip, allowed_periods, find_dips
-from starskope.search.verdict import passes
+from starskope.search.verdict import LEAST_EVENTS, passes, repeats
 from starskope.search.vetting import Limits, Measured, measure, vet
 
 __all__ = ["BlockSearch", "search_block"]
@@ -56,6 +57,8 @@ class BlockSearch:
         Ranges of periods that the coverage allows a single event, days; NaN = none.
     inverted, inverted_single : (n_star,) float64
         Score of the best box and of the best single event in the star's light turned upside down; NaN = no data.
+    inverted_repeats : (n_star,) float64
+        1 where that box has all that a claim needs but the score, else 0.
     delay : (n_star, n_candidates) float64
         Barycentric minus spacecraft time at ``t0``, which is barycentric where that is known, days; NaN = not known.
     """
@@ -64,6 +67,7 @@ class BlockSearch:
     allowed: F64
     inverted: F64
     inverted_single: F64
+    inverted_repeats: F64
     delay: F64
 
     @property
@@ -82,6 +86,7 @@ class BlockSearch:
             "allowed": self.allowed,
             "inverted": self.inverted,
             "inverted_single": self.inverted_single,
+            "inverted_repeats": self.inverted_repeats,
             "delay": self.delay,
         }
 
@@ -95,7 +100,7 @@ class BlockSearch:
             An array is missing.
         """
         names = field_names()
-        needed = [*names, "allowed", "inverted", "inverted_single", "delay"]
+        needed = [*names, "allowed", "inverted", "inverted_single", "inverted_repeats", "delay"]
         if missing := [name for name in needed if name not in arrays]:
             raise ValueError(f"a searched block lacks {', '.join(missing)}: search the block again")
         values = {name: np.asarray(arrays[name], np.float64) for name in names}
@@ -113,6 +118,7 @@ class _Star:
     ranges: list[list[tuple[float, float]]] = field(default_factory=list)
     inverted: float = math.nan
     inverted_single: float = math.nan
+    inverted_repeats: float = 0.0
 
 
 def search_block(curves: LightCurves, settings: SearchSettings, *, workers: int = 1) -> BlockSearch:
@@ -184,7 +190,7 @@ def _search_pass(
             left[_taken(star, candidate), j] = np.nan
     errors_left = None if errors is None else errors[:, columns]
     time, binned, binned_err = _binned(curves.time, left, errors_left, grid.n_bin)
-    kernel = BoxKernel(time, binned, binned_err, durations=grid.durations, oversample=3)
+    kernel = BoxKernel(time, binned, binned_err, durations=grid.durations, oversample=3, max_duty_cycle=LONGEST_DUTY)
     limits = duration_limits(grid.periods, cadence=grid.cadence)
     spectra = kernel.periodogram(grid.periods, limits=limits, inverted=True, details=False, workers=workers)
     bands = trend_bands(grid.periods)
@@ -193,9 +199,8 @@ def _search_pass(
         errors_j = None if errors_left is None else errors_left[:, j]
         series = StarSeries.of(star.time, left[:, j], errors_j, grid.cadence)
         if n_pass <= 1:
-            star.inverted = _best(
-                replace(series, flux=-series.flux), _snr(spectra.inverted_power, j), grid, bands
-            ).score
+            turned = _best(replace(series, flux=-series.flux), _snr(spectra.inverted_power, j), grid, bands)
+            star.inverted, star.inverted_repeats = turned.score, float(repeats(turned, settings))
         dips, bump = _single(series, star, curves, grid)
         if n_pass == 0:
             star.inverted_single = bump
@@ -203,8 +208,9 @@ def _search_pass(
             continue
         best = _best(series, _snr(spectra.power, j), grid, bands)
         if passes(best, settings):
+            best, ranges = _pair(series, best, settings) if best.n_transits < LEAST_EVENTS else (best, [])
             star.found.append(best)
-            star.ranges.append([])
+            star.ranges.append(ranges)
             again.append(star)
             continue
         single, ranges = _single_candidate(series, dips, bump, settings)
@@ -287,28 +293,43 @@ def _single_candidate(
     if not dips:
         return Candidate(), []
     first = dips[0]
-    rival = max([bump, *(dip.snr for dip in dips[2:3])])
-    same = [dip for dip in dips[1:2] if dip.snr >= settings.single_snr_min and 0.6 < dip.depth / first.depth < 1.67]
-    if not same and len(dips) > 1:
-        rival = max(rival, dips[1].snr)
+    pair = [dip for dip in dips[1:2] if dip.snr >= settings.single_snr_min and 0.6 < dip.depth / first.depth < 1.67]
+    rival = max([bump, *(dip.snr for dip in dips[1 + len(pair) :])])
     candidate = Candidate(
         kind=SINGLE,
-        t0=min([first.time, *(dip.time for dip in same)]),
+        t0=min([first.time, *(dip.time for dip in pair)]),
         duration=first.duration,
         depth=first.depth,
         depth_err=first.error,
         snr=first.snr,
-        n_transits=1.0 + len(same),
-        n_consistent=1.0 + len(same),
+        n_transits=1.0 + len(pair),
+        n_consistent=1.0 + len(pair),
         contrast=first.snr / rival if rival > 0 else math.inf,
         score=first.snr,
     )
     if not passes(candidate, settings):
         return candidate, []
-    shortest = max(settings.period_min, 2.0 * first.duration)
-    least, ranges = allowed_periods(series, [first, *same], 2.0 * series.span, shortest)
-    period = abs(same[0].time - first.time) if same else math.nan
-    return replace(candidate, period=period, period_least=least), ranges
+    return _with_allowed_periods(series, candidate, pair[0].time - first.time if pair else math.nan, settings)
+
+
+def _pair(
+    series: StarSeries, found: Candidate, settings: SearchSettings
+) -> tuple[Candidate, list[tuple[float, float]]]:
+    """Make a periodic candidate of two events what it is: two events, a whole number of periods apart."""
+    _, count, *_ = event_sums(series.time, series.flux, series.weight, found.period, found.t0, found.duration)
+    seen = np.flatnonzero(count)
+    return _with_allowed_periods(series, found, float(seen[-1] - seen[0]) * found.period, settings)
+
+
+def _with_allowed_periods(
+    series: StarSeries, candidate: Candidate, apart: float, settings: SearchSettings
+) -> tuple[Candidate, list[tuple[float, float]]]:
+    """Add the periods that the coverage allows; two events are one period apart unless one between them was missed."""
+    dip = Dip(candidate.t0, candidate.duration, candidate.depth, candidate.depth_err, candidate.snr)
+    shortest = max(settings.period_min, 2.0 * dip.duration)
+    ranges = allowed_periods(series, dip, abs(apart), shortest, max(2.0 * series.span, 4.0 * shortest))
+    least = ranges[0][0] if ranges else math.nan
+    return replace(candidate, period=abs(apart), period_least=least), ranges[-N_RANGES:]
 
 
 def _packed(stars: list[_Star], n_candidates: int, axis: F64) -> BlockSearch:
@@ -320,7 +341,7 @@ def _packed(stars: list[_Star], n_candidates: int, axis: F64) -> BlockSearch:
         for rank, candidate in enumerate(star.found):
             for name in field_names():
                 values[name][star.column, rank] = getattr(candidate, name)
-            for k, limits in enumerate(star.ranges[rank][:N_RANGES]):
+            for k, limits in enumerate(star.ranges[rank]):
                 allowed[star.column, rank, k] = limits
             if star.is_barycentric:
                 # Outside the times (a first event before the first point) the delay of the nearest point holds.
@@ -330,5 +351,6 @@ def _packed(stars: list[_Star], n_candidates: int, axis: F64) -> BlockSearch:
         allowed,
         np.array([star.inverted for star in stars], np.float64),
         np.array([star.inverted_single for star in stars], np.float64),
+        np.array([star.inverted_repeats for star in stars], np.float64),
         delay,
     )

@@ -40,6 +40,8 @@ class Candidate:
         Depth of the odd minus that of the even events, fraction of the light.
     secondary, secondary_err, secondary_phase : float
         Deepest dip at any other phase.
+    n_secondary : float
+        Events at that phase that were observed.
     bump : float
         Signal-to-noise ratio of the highest bump at any phase.
     sine_ratio : float
@@ -54,6 +56,8 @@ class Candidate:
         What false-alarm probabilities compare.
     period_least : float
         Shortest period that the coverage allows (single events).
+    period_err, t0_err : float
+        One-sigma errors of the fitted ephemeris from the scatter of the points, days.
     """
 
     kind: float = NONE
@@ -72,6 +76,7 @@ class Candidate:
     secondary: float = math.nan
     secondary_err: float = math.nan
     secondary_phase: float = math.nan
+    n_secondary: float = math.nan
     bump: float = math.nan
     sine_ratio: float = math.nan
     contrast: float = math.nan
@@ -79,6 +84,8 @@ class Candidate:
     flat_bottom_max: float = math.nan
     score: float = math.nan
     period_least: float = math.nan
+    period_err: float = math.nan
+    t0_err: float = math.nan
 
 
 def field_names() -> list[str]:

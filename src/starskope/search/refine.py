@@ -13,12 +13,13 @@ import numpy as np
 from starskope.search.fold import box_around
 from starskope.search.series import StarSeries
 
-__all__ = ["Ephemeris", "first_event", "locate", "refine"]
+__all__ = ["LONGEST_DUTY", "Ephemeris", "first_event", "locate", "refine"]
 
 CELLS_COARSE, CELLS_FINE = 16, 32
 """Cells per box of the first and second pass."""
-LONGEST_DUTY = 0.25
-"""Longest duration as a fraction of the period."""
+LONGEST_DUTY = 0.16
+"""Longest duration as a fraction of the period: an orbit within two stellar radii tears a planet apart; longer boxes
+fit the half waves of variable stars."""
 MOST_FREQUENCIES = 129
 
 

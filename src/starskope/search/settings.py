@@ -78,8 +78,8 @@ class SearchSettings:
     oversample: int = 3
     n_candidates: int = 3
     snr_min: float = 7.0
-    sde_min: float = 6.5
-    single_snr_min: float = 9.0
+    sde_min: float = 5.5
+    single_snr_min: float = 12.0
     false_alarm_max: float = 0.001
 
     def __post_init__(self) -> None:

@@ -1,19 +1,23 @@
-"""The shape of a dip: how much of it is a flat bottom.
+"""The shape of a dip: a trapezoid, smeared by the exposure, and where in time it fits best.
 
-Owns the fit of a trapezoid, smeared by the exposure, to the folded dip. Refuses to say what the shape means.
+Owns the fit of the shape to the folded dip and the least-squares ephemeris that the shape gives. Refuses to say what a
+shape means.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from starskope.search.rednoise import mad_scatter
-from starskope.search.refine import Ephemeris
+from starskope.search.refine import Ephemeris, first_event
 from starskope.search.series import StarSeries
 
-__all__ = ["flat_bottom", "trapezoid"]
+__all__ = ["DipShape", "fit_ephemeris", "fit_shape", "smeared_trapezoid"]
 
 F64 = NDArray[np.float64]
 
@@ -23,39 +27,128 @@ SHIFTS = np.linspace(-0.2, 0.2, 5)
 EXCLUDED = 9.0
 """Rise of chi-squared beyond which a shape is excluded: three sigma."""
 CELLS = 16
+"""Cells per duration into which the folded dip is averaged for the fit."""
+WINDOW = 1.5
+"""Durations on either side of the middle that take part."""
+LEAST_POINTS = 8
+N_ITERATION = 6
 
 
-def flat_bottom(series: StarSeries, at: Ephemeris, level: float) -> tuple[float, float]:
-    """Fit a trapezoid; return the best ratio of bottom to whole length, and the largest that the data allow.
+class DipShape(NamedTuple):
+    """A trapezoid in units of the box's duration.
 
-    Returns
-    -------
-    best, largest : float
-        0 = V, 0.9 = box; NaN where fewer than eight points lie in and around the dip.
+    Attributes
+    ----------
+    length : float
+        Whole length over the duration of the box.
+    bottom : float
+        Flat bottom over the whole length: 0 = V, 0.9 = box.
+    bottom_max : float
+        Largest ``bottom`` that the data allow.
+    smear : float
+        Exposure over the duration of the box.
+    """
+
+    length: float
+    bottom: float
+    bottom_max: float
+    smear: float
+
+
+def fit_shape(series: StarSeries, at: Ephemeris, level: float) -> DipShape | None:
+    """Fit a trapezoid to the folded dip; None where fewer than eight points lie in and around it.
 
     Notes
     -----
     Whole lengths of 0.9 to 2.3 times the duration of the box, bottoms of 0 to 0.9 of them, small shifts of the middle,
     each smeared over one cadence; the depth is linear. A shape is allowed while its chi-squared lies within 9 of the
-    best, in units of the best fit's own scatter.
+    best, in units of the noise of a point or, where nothing fits well, of the best fit's own scatter.
     """
-    offset = series.time - at.t0
-    offset = offset - at.period * np.rint(offset / at.period)
-    near = np.abs(offset) < min(1.5 * at.duration, 0.5 * at.period)
-    if np.count_nonzero(near) < 8:
-        return float("nan"), float("nan")
+    offset = _offsets(series.time, at)
+    near = np.abs(offset) < min(WINDOW * at.duration, 0.5 * at.period)
+    n_point = np.count_nonzero(near)
+    if n_point < LEAST_POINTS:
+        return None
     x, y, w = _cells(offset[near] / at.duration, series.flux[near] - level, series.weight[near])
-    chi2 = _chi2(x, y, w, LENGTHS, BOTTOMS, SHIFTS, series.cadence / at.duration)
+    smear = series.cadence / at.duration
+    chi2 = _chi2(x, y, w, LENGTHS, BOTTOMS, SHIFTS, smear)
     per_bottom = chi2.min(axis=(0, 2))
     best = int(np.argmin(per_bottom))
-    # What the cells hide of the points' scatter does not depend on the shape: the noise of a point is the unit.
-    unit = max(
-        mad_scatter(series.flux * np.sqrt(series.weight)) ** 2,
-        per_bottom[best] / max(np.count_nonzero(near) - 4, 1),
-        1e-300,
-    )
+    # What averaging in cells hides of the points' scatter does not depend on the shape.
+    unit = max(mad_scatter(series.flux * np.sqrt(series.weight)) ** 2, per_bottom[best] / max(x.size - 4, 1), 1e-300)
     allowed = np.flatnonzero(per_bottom <= per_bottom[best] + EXCLUDED * unit)
-    return float(BOTTOMS[best]), float(BOTTOMS[allowed[-1]])
+    length = LENGTHS[int(np.argmin(chi2[:, best].min(axis=1)))]
+    return DipShape(float(length), float(BOTTOMS[best]), float(BOTTOMS[allowed[-1]]), smear)
+
+
+def fit_ephemeris(series: StarSeries, at: Ephemeris, shape: DipShape, level: float) -> tuple[Ephemeris, float, float]:
+    """Fit period and epoch to all points near the events by least squares.
+
+    Returns
+    -------
+    ephemeris : Ephemeris
+        ``at`` itself where the fit does not converge within half a duration.
+    period_err, t0_err : float
+        One-sigma errors from the scatter of the points, days; NaN without a fit.
+
+    Notes
+    -----
+    Gauss-Newton in depth, mid-transit near the middle of the times and period, with the derivative of the smeared
+    trapezoid. A box has no slopes: its best position is only known to a cadence, the trapezoid's to a fraction of one.
+    """
+    middle = at.t0 + at.period * round((0.5 * float(series.time[0] + series.time[-1]) - at.t0) / at.period)
+    number = np.rint((series.time - middle) / at.period)
+    near = np.abs(series.time - middle - number * at.period) < min(WINDOW * at.duration, 0.5 * at.period)
+    time, number = series.time[near], number[near]
+    flux, root_w = series.flux[near] - level, np.sqrt(series.weight[near])
+    unchanged = (at, math.nan, math.nan)
+    if np.unique(number).size < 2 or time.size < LEAST_POINTS:
+        return unchanged
+    epoch, period = middle, at.period
+    covariance = np.zeros((3, 3))
+    scatter = math.nan
+    for _ in range(N_ITERATION):
+        x = (time - epoch - number * period) / at.duration
+        model = smeared_trapezoid(x, shape.length, shape.bottom, shape.smear)
+        # The shape is even, and its derivative is taken over a stretch in which a cadence moves little.
+        h = 0.03
+        slope = (
+            smeared_trapezoid(x + h, shape.length, shape.bottom, shape.smear)
+            - smeared_trapezoid(x - h, shape.length, shape.bottom, shape.smear)
+        ) / (2.0 * h)
+        norm = float((root_w * model) @ (root_w * model))
+        depth = -float((root_w * model) @ (root_w * flux)) / norm if norm > 0 else 0.0
+        if not depth > 0:
+            return unchanged
+        # d flux / d epoch = depth * slope / duration, and number times that for the period.
+        columns = np.stack([-model, depth * slope / at.duration, depth * slope * number / at.duration], axis=1)
+        left = flux + depth * model
+        normal = (columns * root_w[:, None] ** 2).T @ columns
+        scale = np.sqrt(np.diag(normal))
+        if not (scale > 0).all():
+            return unchanged
+        scaled = normal / np.outer(scale, scale)
+        if np.linalg.cond(scaled) > 1e10:
+            return unchanged
+        covariance = np.linalg.inv(scaled) / np.outer(scale, scale)
+        step = covariance @ ((columns * root_w[:, None] ** 2).T @ left)
+        limit = 0.2 * at.duration
+        epoch += float(np.clip(step[1], -limit, limit))
+        reach = limit / max(float(np.abs(number).max()), 1.0)
+        period += float(np.clip(step[2], -reach, reach))
+        scatter = mad_scatter(root_w * (left - columns @ step))
+    farthest = max(float(np.abs(number).max()), 1.0)
+    if abs(epoch - middle) > 0.5 * at.duration or abs(period - at.period) * farthest > 0.5 * at.duration:
+        return unchanged
+    fitted = Ephemeris(period, first_event(epoch, period, float(series.time[0])), at.duration)
+    n_back = round((epoch - fitted.t0) / period)
+    t0_var = covariance[1, 1] - 2.0 * n_back * covariance[1, 2] + n_back**2 * covariance[2, 2]
+    return fitted, scatter * math.sqrt(covariance[2, 2]), scatter * math.sqrt(max(t0_var, 0.0))
+
+
+def _offsets(time: F64, at: Ephemeris) -> F64:
+    offset = time - at.t0
+    return np.asarray(offset - at.period * np.rint(offset / at.period))
 
 
 def _cells(x: F64, y: F64, w: F64) -> tuple[F64, F64, F64]:
@@ -69,31 +162,46 @@ def _cells(x: F64, y: F64, w: F64) -> tuple[F64, F64, F64]:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def trapezoid(x: float, length: float, bottom: float) -> float:
-    """Depth at ``x`` of a trapezoid of depth 1: whole length ``length``, flat over ``bottom`` of it."""
-    a = abs(x)
-    outer, inner = 0.5 * length, 0.5 * length * bottom
-    if a >= outer:
-        return 0.0
-    if a <= inner:
-        return 1.0
-    return (outer - a) / (outer - inner)
+def _ramp(x: float, outer: float, inner: float) -> float:
+    """Integral from 0 to ``x`` of a trapezoid of depth 1 that is flat to ``inner`` and ends at ``outer``."""
+    a = min(abs(x), outer)
+    area = min(a, inner)
+    if a > inner:
+        area += (a - inner) - 0.5 * (a - inner) ** 2 / (outer - inner)
+    return area if x >= 0.0 else -area
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def smeared_trapezoid(x: F64, length: float, bottom: float, smear: float) -> F64:
+    """Return the depth at ``x`` of a trapezoid of depth 1, averaged over an exposure.
+
+    Parameters
+    ----------
+    x : (n,) float64
+        Distance from the middle, in any unit.
+    length, bottom, smear : float
+        Whole length, flat part of it as a fraction below 1, length of the exposure; in the unit of ``x``.
+    """
+    outer = 0.5 * length
+    inner = outer * bottom
+    out = np.zeros(x.size)
+    for i in range(x.size):
+        out[i] = (_ramp(x[i] + 0.5 * smear, outer, inner) - _ramp(x[i] - 0.5 * smear, outer, inner)) / smear
+    return out
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _chi2(x: F64, y: F64, w: F64, lengths: F64, bottoms: F64, shifts: F64, smear: float) -> F64:
+    """Chi-squared of every shape with its best depth: (n_length, n_bottom, n_shift)."""
     out = np.zeros((lengths.size, bottoms.size, shifts.size))
     for i in range(lengths.size):
         for j in range(bottoms.size):
             for k in range(shifts.size):
+                model = smeared_trapezoid(x - shifts[k], lengths[i], bottoms[j], smear)
                 mm, my, yy = 0.0, 0.0, 0.0
                 for n in range(x.size):
-                    m = 0.0
-                    for s in range(5):
-                        m += trapezoid(x[n] - shifts[k] + smear * ((s + 0.5) / 5.0 - 0.5), lengths[i], bottoms[j])
-                    m *= 0.2
-                    mm += w[n] * m * m
-                    my += w[n] * m * y[n]
+                    mm += w[n] * model[n] * model[n]
+                    my += w[n] * model[n] * y[n]
                     yy += w[n] * y[n] * y[n]
                 out[i, j, k] = yy - my * my / mm if mm > 0.0 and my < 0.0 else yy
     return out

@@ -139,7 +139,10 @@ def matched_box(time: F64, flux: F64, weight: F64, duration: float, cadence: flo
         least = LEAST_COVERAGE * expected
         if b - a < least or d - b < least or e - d < least or d - b < 2:
             continue
-        if hole[e - 1] != hole[a]:
+        # A gap that begins with the first point that is missing counts from there, not from the points around it.
+        before = a > 0 and hole[a - 1] != hole[a] and time[a] - cadence > t - 1.5 * duration
+        after = e < n and hole[e] != hole[e - 1] and time[e - 1] + cadence < t + 1.5 * duration
+        if before or after or hole[e - 1] != hole[a]:
             continue
         flank = (y[b] - y[a] + y[e] - y[d]) / (w[b] - w[a] + w[e] - w[d])
         depth[i] = flank - (y[d] - y[b]) / (w[d] - w[b])
@@ -152,58 +155,86 @@ def matched_box(time: F64, flux: F64, weight: F64, duration: float, cadence: flo
 
 
 def allowed_periods(
-    series: StarSeries, dips: list[Dip], longest: float, shortest: float
-) -> tuple[float, list[tuple[float, float]]]:
-    """Periods at which all other events fall where nothing was measured or something like the dip is.
+    series: StarSeries, dip: Dip, apart: float, shortest: float, longest: float
+) -> list[tuple[float, float]]:
+    """Find the periods at which every other event falls where nothing was measured, or something like the dip.
 
     Parameters
     ----------
     series : StarSeries
-    dips : list of Dip
-        One or two that belong together.
-    longest, shortest : float
+    dip : Dip
+        The event, or the first of two.
+    apart : float
+        Days to the second event; NaN = there is none.
+    shortest, longest : float
         Days between which periods are tried.
 
     Returns
     -------
-    least : float
-        Shortest allowed period; NaN where none is.
-    ranges : list of (low, high)
-        Allowed periods; ``high`` is infinite for the range that no coverage limits.
+    list of (low, high)
+        Allowed periods in order, days: whole fractions of ``apart`` (low equals high), or ranges; the last is open
+        (high infinite) where the coverage sets no limit up to ``longest``.
     """
-    first = dips[0]
-    reach = max(series.time[-1] - first.time, first.time - series.time[0])
-    step = 0.25 * first.duration / max(reach / shortest, 1.0)
-    if len(dips) > 1:
-        apart = abs(dips[1].time - first.time)
-        periods = apart / np.arange(1, max(int(apart / shortest), 1) + 1)[::-1]
-    else:
-        periods = 1.0 / np.arange(1.0 / max(longest, reach), 1.0 / shortest, step / reach**2 * 4.0)[::-1]
-    allowed = np.array([_is_allowed(series, first, period) for period in periods], bool)
-    if not allowed.any():
-        return (reach, [(reach, math.inf)]) if len(dips) == 1 else (math.nan, [])
+    if math.isfinite(apart):
+        fractions = [apart / n for n in range(max(int(apart / shortest), 1), 0, -1)]
+        return [(period, period) for period in fractions if _is_allowed(series, dip, period)]
+    reach = float(max(series.time[-1] - dip.time, dip.time - series.time[0]))
+    # Neighbouring periods move the farthest event by a quarter of the duration.
+    n_period = math.ceil(math.log(longest / shortest) * 4.0 * max(reach, dip.duration) / dip.duration) + 1
+    periods = np.geomspace(shortest, longest, n_period)
     ranges: list[tuple[float, float]] = []
-    for i in np.flatnonzero(allowed).tolist():
-        if ranges and i and allowed[i - 1] and len(dips) == 1:
-            ranges[-1] = (ranges[-1][0], float(periods[i]))
-        else:
-            ranges.append((float(periods[i]), float(periods[i])))
-    return ranges[0][0], ranges
+    was_allowed = False
+    for period in periods.tolist():
+        is_allowed = period > reach or _is_allowed(series, dip, period)
+        if is_allowed:
+            ranges = [*ranges[:-1], (ranges[-1][0], period)] if was_allowed else [*ranges, (period, period)]
+        was_allowed = is_allowed
+    if was_allowed:
+        ranges[-1] = (ranges[-1][0], math.inf)
+    return ranges
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _none_missing(
+    time: F64,
+    flux: F64,
+    weight: F64,
+    cadence: float,
+    middle: float,
+    duration: float,
+    depth: float,
+    error: float,
+    period: float,
+) -> bool:
+    """Say whether no event of this period was observed to be missing."""
+    first = int(np.ceil((time[0] - middle) / period))
+    last = int(np.floor((time[-1] - middle) / period))
+    for k in range(first, last + 1):
+        a = np.searchsorted(time, middle + k * period - 0.5 * duration)
+        b = np.searchsorted(time, middle + k * period + 0.5 * duration)
+        if k == 0 or b - a < 0.5 * duration / cadence:
+            continue
+        w, y = 0.0, 0.0
+        for i in range(a, b):
+            w += weight[i]
+            y += weight[i] * flux[i]
+        here = -y / w
+        if here < 0.5 * depth and depth - here > 3.0 * error:
+            return False
+    return True
 
 
 def _is_allowed(series: StarSeries, dip: Dip, period: float) -> bool:
-    """Say whether no predicted event was observed to be missing."""
-    lowest = math.ceil((series.time[0] - dip.time) / period)
-    highest = math.floor((series.time[-1] - dip.time) / period)
-    for k in range(lowest, highest + 1):
-        if k == 0:
-            continue
-        middle = dip.time + k * period
-        a = int(np.searchsorted(series.time, middle - 0.5 * dip.duration))
-        b = int(np.searchsorted(series.time, middle + 0.5 * dip.duration))
-        if b - a < 0.5 * dip.duration / series.cadence:
-            continue
-        depth = -float(np.average(series.flux[a:b], weights=series.weight[a:b]))
-        if depth < 0.5 * dip.depth and dip.depth - depth > 3.0 * dip.error:
-            return False
-    return True
+    return bool(
+        _none_missing(
+            series.time,
+            series.flux,
+            series.weight,
+            series.cadence,
+            dip.time,
+            dip.duration,
+            dip.depth,
+            dip.error,
+            period,
+        )
+    )

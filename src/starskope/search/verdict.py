@@ -10,11 +10,19 @@ import math
 from starskope.search.candidate import PERIODIC, SINGLE, Candidate
 from starskope.search.settings import SearchSettings
 
-__all__ = ["VERDICTS", "passes", "radius_in_jupiters", "verdict"]
+__all__ = ["LEAST_EVENTS", "VERDICTS", "passes", "radius_in_jupiters", "repeats", "verdict"]
 
 VERDICTS = ("planet-like", "binary", "ambiguous", "single-event")
 
 LEAST_EVENTS = 3
+LEAST_CONSISTENT = 0.6
+"""Part of the observed events that agree with the depth."""
+LEAST_STEADINESS = 0.5
+"""Part of the depth that must stay when the event that carries most of it is left out."""
+LEAST_SINE_RATIO = 1.0
+"""Gain of the box over that of any sine that it may imitate: 2.6 or more for a box, below 0.7 for a sine."""
+LEAST_CONTRAST = 1.5
+"""Signal-to-noise ratio over that of the highest bump at any phase, or, of a single event, of the next excursion."""
 BINARY_SIGMA, BINARY_FRACTION = 5.0, 0.1
 BINARY_RADIUS = 2.2
 """Jupiter radii."""
@@ -27,18 +35,22 @@ def passes(candidate: Candidate, settings: SearchSettings) -> bool:
     """Say whether a candidate stands out of its own star's noise; what the batch says comes after."""
     if candidate.kind == PERIODIC:
         few = candidate.n_transits < LEAST_EVENTS
-        return (
-            candidate.snr >= (settings.single_snr_min if few else settings.snr_min)
-            and candidate.sde >= settings.sde_min
-            and candidate.n_transits >= 2
-            and candidate.n_consistent >= max(2, 0.6 * candidate.n_transits)
-            and candidate.steadiness >= 0.5
-            and candidate.sine_ratio >= 1.0
-            and candidate.snr >= 1.5 * candidate.bump
-        )
+        return candidate.snr >= (settings.single_snr_min if few else settings.snr_min) and repeats(candidate, settings)
     if candidate.kind == SINGLE:
-        return candidate.snr >= settings.single_snr_min and candidate.contrast >= 1.5
+        return candidate.snr >= settings.single_snr_min and candidate.contrast >= LEAST_CONTRAST
     return False
+
+
+def repeats(candidate: Candidate, settings: SearchSettings) -> bool:
+    """Say whether a periodic candidate has what noise lacks, its signal-to-noise ratio apart."""
+    return (
+        candidate.sde >= settings.sde_min
+        and candidate.n_transits >= 2
+        and candidate.n_consistent >= max(2, LEAST_CONSISTENT * candidate.n_transits)
+        and candidate.steadiness >= LEAST_STEADINESS
+        and candidate.sine_ratio >= LEAST_SINE_RATIO
+        and candidate.snr >= LEAST_CONTRAST * candidate.bump
+    )
 
 
 def verdict(candidate: Candidate, radius: float) -> str:
@@ -74,6 +86,8 @@ def _two_kinds(candidate: Candidate, sigma: float) -> bool:
     """Say whether a second kind of dip is seen: odd unlike even, or a secondary, beyond a tenth of the depth."""
     least = BINARY_FRACTION * candidate.depth
     odd_even = abs(candidate.odd_even)
-    return (odd_even > least and odd_even >= sigma * candidate.odd_even_err) or (
-        candidate.secondary > least and candidate.secondary >= sigma * candidate.secondary_err
-    )
+    if odd_even > least and odd_even >= sigma * candidate.odd_even_err:
+        return True
+    # One dip at another phase is a dip; two at the same phase are a secondary.
+    repeats = candidate.n_secondary >= 2 or sigma < BINARY_SIGMA
+    return repeats and candidate.secondary > least and candidate.secondary >= sigma * candidate.secondary_err

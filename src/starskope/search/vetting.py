@@ -9,24 +9,26 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-
 from starskope.search import events as per_event
 from starskope.search.candidate import PERIODIC, Candidate
 from starskope.search.events import Depth, Events
 from starskope.search.rednoise import Noise, box_noise
 from starskope.search.refine import Ephemeris, first_event, refine
 from starskope.search.series import StarSeries, near_events
-from starskope.search.shape import flat_bottom
+from starskope.search.shape import DipShape, fit_ephemeris, fit_shape
 
 __all__ = ["Limits", "Measured", "measure", "vet"]
 
 MULTIPLES = (2.0, 3.0, 0.5, 1.0 / 3.0)
 BETTER = 1.15
-"""A multiple replaces the period found when its squared signal-to-noise ratio exceeds that by this factor."""
+"""A longer period replaces the one found when its squared signal-to-noise ratio exceeds that by this factor: events
+lost in noise make any period look twice as long. A shorter one only has to be as good."""
 LEAST_MULTIPLE = 5.0
 """Signal-to-noise ratio below which no multiple of the period can have enough: it gains a factor of 1.4."""
 LEAST_SHAPE = 5.0
 """Signal-to-noise ratio from which a shape is fitted."""
+NOT_WORSE = 0.95
+"""The fitted ephemeris replaces that of the box unless its squared signal-to-noise ratio falls below this part."""
 TRANSIT_WIDTH = 2.0
 """Durations of a box around an event within which nothing counts as quiet."""
 DIFFERENT_SIGMA, DIFFERENT_FRACTION = 5.0, 0.1
@@ -96,25 +98,33 @@ def vet(series: StarSeries, found: Measured, limits: Limits, sde: float) -> Cand
     best = found
     for multiple in MULTIPLES if found.snr > LEAST_MULTIPLE else ():
         other = _multiple(series, found.at, multiple, limits)
-        if other is not None and other.squared_snr > BETTER * best.squared_snr:
+        if other is not None and other.squared_snr > (BETTER if multiple > 1 else 1.0) * best.squared_snr:
             best = other
-    return _describe(series, _twice_when_alternating(series, best, limits) or best, sde)
+    best = _twice_when_alternating(series, best, limits) or best
+    shape, errors = None, (math.nan, math.nan)
+    if best.snr > LEAST_SHAPE:
+        shape = fit_shape(series, best.at, best.level)
+    if shape is not None:
+        at, *fitted = fit_ephemeris(series, best.at, shape, best.level)
+        better = _at(series, at)
+        if better.squared_snr > NOT_WORSE * best.squared_snr:
+            best, errors = better, (fitted[0], fitted[1])
+    return _describe(series, best, sde, shape, errors)
 
 
-def _describe(series: StarSeries, found: Measured, sde: float) -> Candidate:
+def _describe(
+    series: StarSeries, found: Measured, sde: float, shape: DipShape | None, errors: tuple[float, float]
+) -> Candidate:
     at, events = found.at, found.events
     scan = per_event.scan_phases(series, at, found.noise, found.level)
     depth = found.depth
     error = max(depth.error, depth.formal * scan.coherent)
     difference, difference_err = per_event.odd_even(events)
-    secondary = Depth(math.nan, math.nan, math.nan)
+    secondary, n_secondary = Depth(math.nan, math.nan, math.nan), 0
     if math.isfinite(scan.secondary_phase):
         t0 = first_event(at.t0 + scan.secondary_phase * at.period, at.period, float(series.time[0]))
         others = per_event.measure_events(series, at._replace(t0=t0), found.noise, found.level)
-        secondary = per_event.mean_depth(others)
-    bottom = bottom_max = math.nan
-    if depth.value > LEAST_SHAPE * error:
-        bottom, bottom_max = flat_bottom(series, at, found.level)
+        secondary, n_secondary = per_event.mean_depth(others), others.depth.size
     return Candidate(
         kind=PERIODIC,
         period=at.period,
@@ -134,8 +144,11 @@ def _describe(series: StarSeries, found: Measured, sde: float) -> Candidate:
         secondary_phase=scan.secondary_phase,
         bump=scan.bump,
         sine_ratio=scan.box_gain / scan.sine_gain if scan.sine_gain > 0 else math.inf,
-        flat_bottom=bottom,
-        flat_bottom_max=bottom_max,
+        n_secondary=float(n_secondary),
+        flat_bottom=shape.bottom if shape else math.nan,
+        flat_bottom_max=shape.bottom_max if shape else math.nan,
+        period_err=errors[0],
+        t0_err=errors[1],
     )
 
 
