@@ -53,27 +53,29 @@ def assert_as_defined(
     flux: NDArray[np.float32],
     error: NDArray[np.float32] | None = None,
     rtol: float | None = None,
+    windows: list[range] | None = None,
 ) -> None:
     """The best boxes of some stars have the gain of the best of all boxes, and are the boxes that they say."""
     tolerance = rtol_box(time.size) if rtol is None else rtol
-    lengths = [int(n) for n in np.rint(found.durations / found.bin_width)]
     for star in range(0, flux.shape[1], 1 + flux.shape[1] // 5):
         y = flux[:, star].astype(np.float64)
         e = None if error is None else np.broadcast_to(error, flux.shape)[:, star].astype(np.float64)
         for p, period in enumerate(found.period):
-            fitting = [n for n in lengths if n * found.bin_width < 0.9 * period]
+            width, tried = found.bin_width[p], range(3) if windows is None else windows[p]
+            fitting = [int(found.durations[k] / width + 0.5) for k in tried if found.durations[k] <= 0.9 * period]
             n_point = np.isfinite(y if e is None else y + e).sum()
             if not fitting or n_point < 2:
                 assert np.isnan(found.power[p, star])
+                assert found.start[p, star] == -1
                 continue
-            best = all_boxes(time, y, e, period, fitting, found.bin_width, found.objective)
-            upside_down = all_boxes(time, -y, e, period, fitting, found.bin_width, found.objective)
+            best = all_boxes(time, y, e, period, fitting, width, found.objective)
+            upside_down = all_boxes(time, -y, e, period, fitting, width, found.objective)
             assert found.inverted_power is not None
             np.testing.assert_allclose(found.power[p, star], best.gain.max(), rtol=tolerance)
             np.testing.assert_allclose(found.inverted_power[p, star], upside_down.gain.max(), rtol=tolerance)
-            start, k = found.start[p, star], found.duration_index[p, star]
+            start, k = found.start[p, star], found.duration_index[p, star] - tried[0]
             if best.gain.max() == 0.0:
-                assert (start, k, found.depth[p, star]) == (-1, -1, 0.0)
+                assert (start, k, found.depth[p, star]) == (-1, -1 - tried[0], 0.0)
             else:
                 np.testing.assert_allclose(best.gain[start, k], best.gain.max(), rtol=tolerance)
                 np.testing.assert_allclose(found.depth[p, star], best.depth[start, k], rtol=tolerance)
@@ -267,3 +269,18 @@ def test_level_and_scale_of_the_flux() -> None:
     np.testing.assert_array_equal(scaled.start, base.start)
     errors = search(time, flux - 1, np.full((1, 6), 2.0**-10, np.float32))
     np.testing.assert_array_equal(errors.power, base.power * np.float32(2.0**20))
+
+
+def test_only_the_durations_that_a_period_allows() -> None:
+    time, flux = noise(260, 34, 0.01)
+    flux[:, :33] = np.nan_to_num(flux[:, :33], nan=1.0)
+    shortest = np.array([0.05, 0.06, 0.12, 0.2, 0.3, 0.01])
+    longest = np.array([0.05, 0.30, 0.18, 0.2, 0.4, 0.02])
+    windows = [range(1), range(1, 3), range(1, 2), range(2, 3), range(2, 3), range(1)]
+    found = search(time, flux, limits=(shortest, longest))
+    assert_as_defined(found, time, flux, windows=windows)
+    np.testing.assert_allclose(found.bin_width, [DURATIONS[window[0]] / 4 for window in windows])
+    with pytest.raises(ValueError, match="limits"):
+        search(time, flux, limits=(longest, shortest))
+    with pytest.raises(ValueError, match="limits"):
+        search(time, flux, limits=(shortest[:-1], longest[:-1]))

@@ -30,13 +30,13 @@ void register_box(py::module_& module) {
                                })
         .def(
             "run",
-            [](const BoxSearch& search, const py::object& period, double bin_width, const py::object& duration,
+            [](const BoxSearch& search, const py::object& period, const py::object& duration, int oversample,
                const py::object& first, const py::object& last, bool likelihood, const py::object& power,
                const py::object& inverted, const py::object& depth, const py::object& index, const py::object& start) {
                 const BoxTrials trials{
                     .period = view1<const double>(period, "period"),
-                    .bin_width = bin_width,
-                    .duration = view1<const std::int32_t>(duration, "duration"),
+                    .duration = view1<const double>(duration, "duration"),
+                    .oversample = oversample,
                     .first = view1<const std::int32_t>(first, "first"),
                     .last = view1<const std::int32_t>(last, "last"),
                     .objective = likelihood ? BoxObjective::likelihood : BoxObjective::snr,
@@ -51,7 +51,7 @@ void register_box(py::module_& module) {
                 const py::gil_scoped_release release;
                 search.run(trials, result);
             },
-            py::arg("period"), py::kw_only(), py::arg("bin_width"), py::arg("duration"), py::arg("first"),
+            py::arg("period"), py::kw_only(), py::arg("duration"), py::arg("oversample"), py::arg("first"),
             py::arg("last"), py::arg("likelihood"), py::arg("power") = py::none(), py::arg("inverted") = py::none(),
             py::arg("depth") = py::none(), py::arg("index") = py::none(), py::arg("start") = py::none());
 }

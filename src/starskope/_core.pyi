@@ -109,8 +109,8 @@ class BoxSearch:
         self,
         period: NDArray[np.float64],
         *,
-        bin_width: float,
-        duration: NDArray[np.int32],
+        duration: NDArray[np.float64],
+        oversample: int,
         first: NDArray[np.int32],
         last: NDArray[np.int32],
         likelihood: bool,
@@ -122,5 +122,6 @@ class BoxSearch:
     ) -> None:
         """Write the best box of every period and star, (n_period, n_star).
 
-        At each period the ``duration`` (bins) ``first <= k < last`` are tried, as far as they leave a bin outside.
+        At each period the durations ``first <= k < last`` are tried, in bins of ``duration[first] / oversample``, as far
+        as they leave a bin outside.
         """

@@ -13,13 +13,15 @@ enum class BoxObjective {
     likelihood // w_in depth^2 / 2, as astropy's objective="likelihood": the gain over a constant at the level outside
 };
 
-// The boxes to try. Phase 0 is the first time, bins are `bin_width` wide and the last one of a period ends with it.
+// The boxes to try. At each period the durations first <= k < last; bins are duration[first] / oversample wide there,
+// begin with the first time at phase 0, and the last one ends with the period. A duration counts as the nearest whole
+// number of bins, floor(duration / width + 0.5), and is not tried where that leaves no bin outside.
 struct BoxTrials {
-    View1<const double> period;         // (n_period,) in the unit of time, > 0
-    double bin_width = 0.0;             // > 0
-    View1<const std::int32_t> duration; // (n_duration,) bins, > 0, not decreasing
-    View1<const std::int32_t> first;    // (n_period,) durations first <= k < last are tried at each period; those that
-    View1<const std::int32_t> last;     // (n_period,) fill the period, ceil(period / bin_width) bins or more, are not
+    View1<const double> period;      // (n_period,) > 0
+    View1<const double> duration;    // (n_duration,) > 0, increasing
+    int oversample = 3;              // > 0
+    View1<const std::int32_t> first; // (n_period,)
+    View1<const std::int32_t> last;  // (n_period,)
     BoxObjective objective = BoxObjective::snr;
 };
 
@@ -32,6 +34,8 @@ struct BoxResult {
     View2<std::int32_t> duration; // which one; -1 = no box
     View2<std::int32_t> start;    // first bin of the box; -1 = no box
 };
+
+struct BoxStars;
 
 // Stars made ready: fixed-point copies of their series, so that sums are exact and independent of their order.
 class BoxSearch {
@@ -55,8 +59,7 @@ class BoxSearch {
     void run(const BoxTrials& trials, const BoxResult& out) const;
 
   private:
-    struct Impl;
-    std::unique_ptr<Impl> impl_;
+    std::unique_ptr<const BoxStars> stars_;
 };
 
 inline constexpr std::size_t max_box_bins = std::size_t{1} << 22; // in a period

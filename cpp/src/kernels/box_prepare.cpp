@@ -33,13 +33,17 @@ struct Sums {
 
 void box_prepare(const BoxPrepareJob& job) {
     const size_t n = job.n_time;
-    const size_t row_size = job.weighted ? 2 * width : width;
+    const bool own = job.weights == box_weights_own, counted = job.weights == box_weights_counted;
+    const size_t row_size = own ? 2 * width : width;
     Sums sums{};
-    // The weight as used: an integer where each star has its own, the common one otherwise; 0 = missing.
+    // The weight as used; 0 = missing.
     const auto used = [&](size_t i, size_t s) __attribute__((always_inline)) {
-        if (job.weighted) {
-            const double w = weight_of(job.flux[i * width + s], job.error == nullptr ? 1.0f : job.error[i * width + s]);
-            return __builtin_floor(w * sums.to_fixed[s] + 0.5);
+        if (own) {
+            return __builtin_floor(weight_of(job.flux[i * width + s], job.error[i * width + s]) * sums.to_fixed[s] +
+                                   0.5);
+        }
+        if (counted) {
+            return weight_of(job.flux[i * width + s], job.error[i * width + s]) > 0.0 ? 1.0 : 0.0;
         }
         return job.shared == nullptr ? 1.0 : job.shared[i];
     };
@@ -50,7 +54,7 @@ void box_prepare(const BoxPrepareJob& job) {
     for (size_t i = 0; i < n; ++i) {
         for (size_t s = 0; s < width; ++s) {
             const float x = job.flux[i * width + s];
-            const double w = weight_of(x, job.error == nullptr ? 1.0f : job.error[i * width + s]);
+            const double w = weight_of(x, job.error[i * width + s]);
             sums.first[s] = sums.count[s] == 0.0 && w > 0.0 ? double(x) : sums.first[s];
             sums.count[s] += w > 0.0 ? 1.0 : 0.0;
             sums.raw[s] += w;
@@ -94,8 +98,11 @@ void box_prepare(const BoxPrepareJob& job) {
             row[s] = int32_t(fixed);
             rest[s] -= row[s];
             last[s] = w > 0.0 ? int64_t(i) : last[s];
-            if (job.weighted) {
+            if (own) {
                 row[width + s] = int32_t(w);
+            }
+            if (counted) {
+                job.counted[i * width + s] = uint8_t(w);
             }
         }
     }
@@ -110,7 +117,7 @@ void box_prepare(const BoxPrepareJob& job) {
         const double to_raw = sums.total[s] > 0.0 ? sums.raw[s] / sums.total[s] : 0.0;
         star.unit = unit;
         star.gain = sums.count[s] < 2.0 ? __builtin_nan("") : unit * unit * to_raw;
-        star.total = int32_t(job.weighted ? sums.total[s] : 0.0);
+        star.total = int32_t(own || counted ? sums.total[s] : 0.0);
         star.weight = sums.raw[s];
     }
 }

@@ -38,8 +38,8 @@ class BoxSearch:
         One-sigma errors above 0, NaN = the point is missing: of every point ``(n_time, n_star)``, of every time
         ``(n_time,)`` or ``(n_time, 1)``, or of every star ``(1, n_star)``. Default: errors of 1.
     durations : (n_duration,) array-like
-        Days, increasing. Bins are ``durations[0] / oversample`` wide and every duration counts as the nearest whole
-        number of bins.
+        Days, increasing. At each period bins are as wide as the shortest duration tried there over ``oversample``, and
+        every duration counts as the nearest whole number of bins.
     oversample : int
         Bins in the shortest duration.
     objective : {"snr", "likelihood"}
@@ -78,17 +78,10 @@ class BoxSearch:
         self.oversample = integer_at_least(oversample, "oversample", 1)
         self.objective: Objective = choice(objective, "objective", ("snr", "likelihood"))
         self.max_duty_cycle = positive(max_duty_cycle, "max_duty_cycle")
-        self.bin_width = float(trial[0]) / self.oversample
-        self._trial = trial
-        self._bins = np.floor(trial / self.bin_width + 0.5).astype(np.int32)
+        self.durations = trial
         self.time0 = float(self.time[0]) if self.time.size else 0.0
         self._core = _core.BoxSearch(self.time, values, errors)
         self.weight: F64 = self._core.weight
-
-    @property
-    def durations(self) -> F64:
-        """(n_duration,) days: the trial durations, as whole numbers of bins."""
-        return self._bins.astype(np.float64) * self.bin_width
 
     def periodogram(
         self,
@@ -134,8 +127,8 @@ class BoxSearch:
             rows = slice(begin, end)
             self._core.run(
                 trial[rows],
-                bin_width=self.bin_width,
-                duration=self._bins,
+                duration=self.durations,
+                oversample=self.oversample,
                 first=first[rows],
                 last=last[rows],
                 likelihood=self.objective == "likelihood",
@@ -150,6 +143,7 @@ class BoxSearch:
         return BoxPeriodogram(
             period=trial,
             durations=self.durations,
+            bin_width=self.durations[np.minimum(first, self.durations.size - 1)] / self.oversample,
             power=power,
             inverted_power=upside_down,
             depth_=depth,
@@ -157,29 +151,24 @@ class BoxSearch:
             start_=start,
             weight=self.weight,
             time0=self.time0,
-            bin_width=self.bin_width,
             objective=self.objective,
         )
 
     def _windows(self, periods: F64, limits: tuple[ArrayLike, ArrayLike] | None) -> tuple[I32, I32]:
         """Return which durations each period tries: ``first <= k < last``."""
-        n_bin = np.ceil(periods / self.bin_width)
-        last = np.searchsorted(self._trial, self.max_duty_cycle * periods, side="right")
-        last = np.minimum(last, np.searchsorted(self._bins, n_bin, side="left"))
         first = np.zeros(periods.size, np.int32)
-        if limits is not None:
-            low, high = (as_float64(limit, "limits", 1) for limit in limits)
-            if low.shape != periods.shape or high.shape != periods.shape or not (low <= high).all():
-                raise ValueError(f"limits: expected shortest <= longest, each of shape {periods.shape}")
-            first = np.searchsorted(self._trial, low * (1.0 - 1e-9), side="left").astype(np.int32)
-            above = np.searchsorted(self._trial, high * (1.0 + 1e-9), side="right")
-            # Between two durations the nearer one in ratio stands in.
-            none = np.flatnonzero(above <= first)
-            for i in none:
-                nearest = int(np.argmin(np.abs(np.log(self._trial / np.sqrt(low[i] * high[i])))))
-                first[i], above[i] = nearest, nearest + 1
-            last = np.minimum(last, above)
-        return first.astype(np.int32), last.astype(np.int32)
+        last = np.searchsorted(self.durations, self.max_duty_cycle * periods, side="right").astype(np.int32)
+        if limits is None:
+            return first, last
+        low, high = (as_float64(limit, "limits", 1) for limit in limits)
+        if low.shape != periods.shape or high.shape != periods.shape or not ((low > 0.0) & (low <= high)).all():
+            raise ValueError(f"limits: expected shortest <= longest, above 0, each of shape {periods.shape}")
+        begin = np.searchsorted(self.durations, low * (1.0 - 1e-9), side="left")
+        above = np.searchsorted(self.durations, high * (1.0 + 1e-9), side="right")
+        # Where no duration lies between, the one that is nearest in ratio stands in.
+        edges = np.sqrt(self.durations[1:] * self.durations[:-1])
+        begin = np.where(above <= begin, np.searchsorted(edges, np.sqrt(low * high)), begin)
+        return begin.astype(np.int32), np.minimum(last, np.maximum(above, begin + 1)).astype(np.int32)
 
 
 def box_periodogram(

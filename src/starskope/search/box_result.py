@@ -33,7 +33,9 @@ class BoxPeriodogram:
     period: F64 = field(repr=False)
     """(n_period,) days."""
     durations: F64
-    """(n_duration,) days: the trial durations, as whole numbers of bins."""
+    """(n_duration,) days: the trial durations as they were given."""
+    bin_width: F64 = field(repr=False)
+    """(n_period,) days: the shortest duration tried at each period over ``oversample``."""
     power: F32 = field(repr=False)
     """Log-likelihood gain of the best box: with the objective "snr" ``depth**2 / (2 depth_err**2)``, with "likelihood"
     astropy's ``w_in depth**2 / 2``. With ``flux_err=None`` errors are 1, so its unit is that of the flux squared."""
@@ -46,8 +48,6 @@ class BoxPeriodogram:
     """(n_star,) sum of ``flux_err**-2`` over the points of each star (their number with ``flux_err=None``)."""
     time0: float
     """The first time: phase 0 of every period."""
-    bin_width: float
-    """Days."""
     objective: Objective
 
     @property
@@ -67,15 +67,18 @@ class BoxPeriodogram:
 
     @property
     def duration(self) -> F32:
-        """Days; NaN = no box."""
-        return np.append(self.durations, np.nan).astype(np.float32)[self.duration_index]
+        """Length of the box in days, a whole number of bins; NaN = no box."""
+        return self._length().astype(np.float32)
 
     @property
     def t0(self) -> F64:
         """Middle of the box that begins in the first cycle, in ``[time0, time0 + period)``; NaN = no box."""
-        length = np.append(self.durations, np.nan)[self.duration_index]
-        middle: F64 = np.mod(self.start * self.bin_width + 0.5 * length, self.period[:, None])
-        return self.time0 + middle
+        middle: F64 = self.start * self.bin_width[:, None] + 0.5 * self._length()
+        return self.time0 + np.mod(middle, self.period[:, None])
+
+    def _length(self) -> F64:
+        chosen = np.append(self.durations, np.nan)[self.duration_index]
+        return np.floor(chosen / self.bin_width[:, None] + 0.5) * self.bin_width[:, None]
 
     @property
     def snr(self) -> F32:
