@@ -152,3 +152,11 @@ def test_unflagged_jitter_of_sector_1_goes(data_dir: Path) -> None:
     kept = masked.normalize().flux
     assert np.nanmin(kept) > 0.97
     assert np.isfinite(kept).mean() > 0.85
+
+
+def test_of_many_stars_some_judge() -> None:
+    curves = quiet(60, 4100)
+    curves.flux[20] *= 1.02
+    every_third = masks.restless_cadences(curves.time, curves.flux[:, ::3])
+    assert every_third[20]
+    np.testing.assert_array_equal(masks.restless_cadences(curves.time, curves.flux), every_third)
