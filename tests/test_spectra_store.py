@@ -111,6 +111,15 @@ def test_no_stars_are_a_store_too(tmp_path: Path) -> None:
     assert_same(sk.Spectra.read(none.write(tmp_path / "none.zarr")), none)
 
 
+def test_a_block_without_any_light_is_written_too(curves: sk.LightCurves, tmp_path: Path) -> None:
+    dark = sk.LightCurves(curves.time, np.full_like(curves.flux[:, :256], np.nan))
+    block = block_of(dark)
+    store = SpectraStore.create(tmp_path / "s.zarr", dark.stars, block.kinds())
+    SpectraStore(store.folder).put(0, block.kinds())
+    assert_same(sk.Spectrogram.read(store.folder), block.spectrogram)
+    assert_same(sk.Spectra.read(store.folder, "lomb_scargle"), block.lomb_scargle)
+
+
 def test_blocks_that_do_not_fit_are_refused(curves: sk.LightCurves, whole: SpectraBlock, tmp_path: Path) -> None:
     store = SpectraStore.create(tmp_path / "s.zarr", curves.stars, whole.kinds())
     some = whole.power.select(slice(0, 256)), whole.lomb_scargle.select(slice(0, 256))

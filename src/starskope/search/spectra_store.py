@@ -135,8 +135,14 @@ class SpectraStore:
         import zarr
 
         self._group = _open(folder)
-        self._writable = zarr.open_group(folder, mode="r+", zarr_format=3)
         self.folder = folder
+        # Not in the metadata, and an array keeps what was set when it was opened: a chunk of NaN alone is written too,
+        # since one that is absent was lost.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            writable = zarr.open_group(folder, mode="r+", zarr_format=3)
+            self._arrays = {
+                (kind, name): writable[kind][name] for kind in self._group.attrs["kinds"] for name in KINDS[kind].by_star
+            }
 
     @classmethod
     def create(cls, folder: Path, stars: Table, like: Mapping[str, Spectra | Spectrogram]) -> SpectraStore:
@@ -192,14 +198,14 @@ class SpectraStore:
         if set(spectra) != set(self._group.attrs["kinds"]):
             raise ValueError(f"put: {', '.join(spectra)} given; this store holds {self._group.attrs['kinds']}")
         for kind, block in spectra.items():
-            layout, part = _layout(kind, block), self._writable[kind]
+            layout, part = _layout(kind, block), self._group[kind]
             if dict(part.attrs) != _notes(block, layout):
                 raise ValueError(f"put: {kind} of stars from {start} was made otherwise than that of the store")
             for name in layout.shared:
                 if not np.array_equal(part[name][:], getattr(block, name)):
                     raise ValueError(f"put: {kind} of stars from {start} has another {name} axis than the store")
             for name in layout.by_star:
-                self._put(part[name], start, np.asarray(getattr(block, name)))
+                self._put(self._arrays[kind, name], start, np.asarray(getattr(block, name)))
 
     def _put(self, array: Any, start: int, values: NDArray[Any]) -> None:
         n_star, stop = array.shape[-1], start + values.shape[-1]
