@@ -1,4 +1,7 @@
-"""A synthetic sector small enough for many runs: 64 x 64 science pixels, 60 frames, written once per session."""
+"""Synthetic sectors small enough for many runs: 64 x 64 science pixels, written once per session.
+
+One of 60 frames and 60 stars, and one of 40 frames and 600 stars, which are three blocks of a search.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from starskope.synth import SectorConfig, SyntheticSector
 CONFIG = SectorConfig(
     seed=11, n_row=64, n_col=64, n_frame=60, n_star=60, n_planet=2, n_binary=1, n_pulsator=1, n_rotator=1, n_flare=1
 )
+CROWDED = CONFIG.replace(seed=12, n_frame=40, n_star=600)
 PREFIX = "tess/public/ffi/s0001"
 
 
@@ -27,6 +31,14 @@ def sector_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Frames under their keys, ``catalog.ecsv`` and ``truth/``."""
     root = tmp_path_factory.mktemp("sector")
     SyntheticSector(CONFIG).write(root, what=("ffi", "truth", "catalog"))
+    return root
+
+
+@pytest.fixture(scope="session")
+def crowded_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `sector_dir`, with so many stars that they are searched in three blocks."""
+    root = tmp_path_factory.mktemp("crowded")
+    SyntheticSector(CROWDED).write(root, what=("ffi", "truth", "catalog"))
     return root
 
 
@@ -62,6 +74,8 @@ def assert_same_products(here: Path, there: Path, names: Sequence[str] | None = 
     for name in ("time", "flux", "flux_err", "quality", "background", "observer", "direction"):
         assert getattr(curves[0], name).tobytes() == getattr(curves[1], name).tobytes(), name
     assert np.isfinite(curves[0].flux).any()
+    for name in ("candidates.ecsv", "feature_model.npz", "features.parquet"):
+        assert (here / name).read_bytes() == (there / name).read_bytes(), name
     manifests = [pyarrow.parquet.read_table(out / "manifest.parquet").drop_columns(["uri"]) for out in (here, there)]
     assert _rows(manifests[0]) == _rows(manifests[1])
 

@@ -157,6 +157,7 @@ def load_classifier(config: RunConfig) -> StarClassifier | None:
     """
     if config.model is None:
         return None
+    config.settings()  # Files that are not there are named here, with the remedy.
     classifier = StarClassifier.load(config.model)
     try:
         classifier.check_columns(feature_names(classifier.feature_model))

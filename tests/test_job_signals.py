@@ -1,0 +1,317 @@
+"""What the job makes of its light curves: spectra, candidates, features, probabilities, and reasons where it cannot."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_sector
+from astropy.table import Table
+from small_sector import CROWDED, assert_same_products, environment, frame_files
+
+from starskope import starblocks
+from starskope.cli import main
+from starskope.curves.container import LightCurves
+from starskope.errors import FrameError
+from starskope.frames.decode import read_frame
+from starskope.frames.wcs import TanSip
+from starskope.job import RunConfig, run
+from starskope.journal import Journal
+from starskope.learn.classify import Scaling, StarClassifier
+from starskope.learn.columns import feature_names
+from starskope.learn.features import FeatureModel
+from starskope.outcome import SIGNAL_PRODUCTS
+from starskope.search.spectra import Spectra, Spectrogram
+from starskope.signals import measure_block
+from starskope.transfer.options import TransferOptions
+
+crowded_dir = small_sector.crowded_dir  # the fixture
+
+
+def config_for(crowded_dir: Path, **changes: object) -> RunConfig:
+    given = {
+        "frames": (crowded_dir / "tess",),
+        "catalog": crowded_dir / "catalog.ecsv",
+        "tmag_max": 14,
+        "block_frames": 8,
+        "workers": 2,
+    }
+    return RunConfig(**(given | changes))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(crowded_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("signals") / "out"
+    (outcome,) = run(config_for(crowded_dir), out).ccds
+    assert outcome.ok
+    return out
+
+
+def read_features(out: Path) -> Table:
+    return Table.read(out / "features.parquet", format="parquet")
+
+
+def test_every_product_tells_of_every_star(undisturbed: Path) -> None:
+    curves = LightCurves.read(undisturbed / "light_curves.zarr")
+    ids = curves.stars["tic_id"].tolist()
+    assert len(ids) == CROWDED.n_star
+    for kind in ("power", "lomb_scargle"):
+        spectra = Spectra.read(undisturbed / "spectra.zarr", kind)
+        assert spectra.stars["tic_id"].tolist() == ids
+        lit = np.isfinite(curves.flux).sum(axis=0) >= 20
+        assert lit.sum() > 500
+        assert np.isfinite(spectra.power[:, lit]).all()
+    assert Spectrogram.read(undisturbed / "spectra.zarr").stars["tic_id"].tolist() == ids
+    candidates = Table.read(undisturbed / "candidates.ecsv", format="ascii.ecsv")
+    first = candidates[candidates["rank"] == 0]
+    assert first["star"].tolist() == list(range(len(ids)))
+    assert first["tic_id"].tolist() == ids
+    assert str(candidates["period"].unit) == "d"
+    features = read_features(undisturbed)
+    assert features["tic_id"].tolist() == ids
+    model = FeatureModel.load(undisturbed / "feature_model.npz")
+    assert set(feature_names(model)) <= set(features.colnames)
+    assert features.meta["feature_model"] == model.fingerprint
+    assert not [name for name in features.colnames if name.startswith("p_")]
+    told = json.loads((undisturbed / "run.json").read_text())
+    periodic = candidates["claim"] & (candidates["verdict"] != "single-event")
+    assert told["counts"]["n_candidate"] == periodic.sum()
+    assert told["counts"]["n_single_event"] == (candidates["claim"] & ~periodic).sum()
+    assert told["no_search"] == ""
+    assert told["stars_left_out"] == []
+
+
+@pytest.mark.parametrize("workers", [1, 7])
+def test_the_number_of_workers_changes_no_byte(
+    workers: int, undisturbed: Path, crowded_dir: Path, tmp_path: Path
+) -> None:
+    run(config_for(crowded_dir, workers=workers), tmp_path / "out")
+    assert_same_products(tmp_path / "out", undisturbed)
+
+
+def test_another_search_in_an_unfinished_folder_is_refused(
+    crowded_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("starskope.job.conclude_signals", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(config_for(crowded_dir), tmp_path)
+    with Journal(tmp_path) as journal:
+        assert journal.finished("stars") == {0: True, 1: True, 2: True}
+    with pytest.raises(ValueError, match=r"holds another run, with other seed \(0 there, 1 now\)"):
+        run(config_for(crowded_dir, seed=1), tmp_path)
+    (outcome,) = run(config_for(crowded_dir), tmp_path).ccds
+    assert outcome.ok
+
+
+def test_features_follow_the_seed_and_nothing_else_does(undisturbed: Path, crowded_dir: Path, tmp_path: Path) -> None:
+    run(config_for(crowded_dir, seed=1), tmp_path / "out")
+    for name in ("feature_model.npz", "features.parquet"):
+        assert (tmp_path / "out" / name).read_bytes() != (undisturbed / name).read_bytes()
+    same = (tmp_path / "out" / "candidates.ecsv").read_bytes() == (undisturbed / "candidates.ecsv").read_bytes()
+    assert same
+
+
+def _classifier(columns: list[str], feature_model: FeatureModel | None = None) -> StarClassifier:
+    n_feature = len(columns)
+    scaling = Scaling(np.zeros(n_feature), np.ones(n_feature), np.zeros(n_feature), np.ones(n_feature))
+    coefficients = np.random.default_rng(1).normal(size=(3, n_feature))
+    score = np.zeros(3), np.full(3, -1.0), np.zeros(3)
+    return StarClassifier(["binary", "planet", "quiet"], columns, scaling, coefficients, *score, {}, feature_model)
+
+
+def test_a_model_adds_probabilities_seen_through_its_own_machines(
+    undisturbed: Path, crowded_dir: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(2)
+    own = FeatureModel.fit(rng.normal(size=(40, 256)).astype("f4"), rng.normal(size=(40, 121)).astype("f4"), seed=3)
+    _classifier(feature_names(own), own).save(tmp_path / "model.npz")
+    config = config_for(crowded_dir, model=tmp_path / "model.npz")
+    (outcome,) = run(config, tmp_path / "out").ccds
+    assert outcome.ok
+    features, plain = read_features(tmp_path / "out"), read_features(undisturbed)
+    chances = np.stack([features[f"p_{name}"] for name in ("binary", "planet", "quiet")], axis=1)
+    assert chances.dtype == np.float32
+    np.testing.assert_allclose(chances.sum(axis=1), 1.0, rtol=1e-5)
+    assert np.ptp(chances, axis=0).min() > 0.1
+    for name in plain.colnames:  # The columns are those of the CCD's own machines, as without a model.
+        assert np.asarray(features[name]).tobytes() == np.asarray(plain[name]).tobytes(), name
+    assert features.meta["feature_model"] == plain.meta["feature_model"] != own.fingerprint
+    # The model belongs to the identity.
+    with pytest.raises(ValueError, match=r"with other model \(sha256 .* there, none now\)"):
+        run(config_for(crowded_dir), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("write", "error", "told"),
+    [
+        (lambda path: None, ValueError, r"model .*model.npz does not exist: give a file that `starskope learn train`"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 no model"), FrameError, r"model.npz"),
+        (
+            lambda path: _classifier(["curve_scatter", "curve_loudness"]).save(path),
+            ValueError,
+            r"model .*model.npz does not fit this run: .*1 missing: curve_loudness",
+        ),
+    ],
+    ids=["missing", "damaged", "other features"],
+)
+def test_a_model_that_does_not_fit_is_refused_before_any_work(
+    write, error: type[Exception], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "model.npz")
+
+    def asked(*_: object, **__: object) -> None:
+        pytest.fail("the archive was asked")
+
+    monkeypatch.setattr("starskope.job.list_frames_async", asked)
+    dead = TransferOptions(endpoint_url="http://127.0.0.1:9", max_attempts=1)
+    config = RunConfig(sector=1, camera=1, ccd=4, model=tmp_path / "model.npz", options=dead)
+    with pytest.raises(error, match=told):
+        run(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_block_that_fails_is_told_and_the_rest_is_as_ever(
+    undisturbed: Path, crowded_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = int(LightCurves.read(undisturbed / "light_curves.zarr").stars["tic_id"][256])
+
+    def failing(curves: LightCurves, *arguments: object, **settings: object) -> dict[str, np.ndarray]:
+        if curves.stars["tic_id"][0] == second and np.isfinite(curves.flux).any():
+            raise ZeroDivisionError("of a star nobody thought of")
+        return measure_block(curves, *arguments, **settings)
+
+    monkeypatch.setattr(starblocks, "measure_block", failing)
+    (outcome,) = run(config_for(crowded_dir), tmp_path / "out").ccds
+    assert not outcome.ok
+    assert [(stars.first, stars.last) for stars in outcome.stars_left_out] == [(256, 511)]
+    told = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert told["stars_left_out"][0]["reason"] == "ZeroDivisionError: of a star nobody thought of"
+    here, there = (Spectra.read(out / "spectra.zarr", "power").power for out in (tmp_path / "out", undisturbed))
+    assert np.isnan(here[:, 256:512]).all()
+    assert here[:, :256].tobytes() == there[:, :256].tobytes()
+    candidates = Table.read(tmp_path / "out" / "candidates.ecsv", format="ascii.ecsv")
+    assert not candidates["claim"][(candidates["star"] >= 256) & (candidates["star"] < 512)].any()
+    assert len(read_features(tmp_path / "out")) == CROWDED.n_star
+    assert not (tmp_path / "out" / ".work").exists()
+    assert run(config_for(crowded_dir), tmp_path / "out").ccds[0].stars_left_out == outcome.stars_left_out
+
+
+_STAGES = {
+    "blocks of stars": "starskope.starblocks.StarBlocks.measure",
+    "conclusions": "starskope.job.conclude_signals",
+    "publishing": "starskope.job.publish_products",
+}
+
+
+@pytest.mark.parametrize("stage", _STAGES)
+def test_a_disk_that_gets_full_on_the_way_costs_nothing_that_was_finished(
+    stage: str, undisturbed: Path, crowded_dir: Path, tmp_path: Path
+) -> None:
+    """From a stage on the kernel refuses files beyond a size, as a full disk or a quota would."""
+    owner, _, name = _STAGES[stage].rpartition(".")
+    script = f"""
+import pydoc, resource, sys
+from starskope.cli import main
+import starskope.job
+owner, name = pydoc.locate({owner!r}), {name!r}
+stage = getattr(owner, name)
+def limited(*arguments, **settings):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
+    return stage(*arguments, **settings)
+setattr(owner, name, limited)
+sys.exit(main(sys.argv[1:]))
+"""
+    out = tmp_path / "out"
+    where = ["run", crowded_dir / "tess", out, "--stars", crowded_dir / "catalog.ecsv", "--tmag-max", 14]
+    arguments = [*map(str, where), "--block-frames", "8", "--workers", "2"]
+    command = [sys.executable, "-W", "error", "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "finished blocks are kept" in done.stderr
+    assert [path.name for path in out.iterdir()] == [".work"]
+    with Journal(out) as journal:
+        assert len(journal.finished()) == 5
+        assert len(journal.finished("stars")) == (0 if stage == "blocks of stars" else 3)
+    assert main(arguments) == 0
+    assert_same_products(out, undisturbed)
+
+
+def test_a_single_star(crowded_dir: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "stars.ecsv"
+    Table.read(crowded_dir / "catalog.ecsv", format="ascii.ecsv")[20:21].write(catalog, format="ascii.ecsv")
+    (outcome,) = run(config_for(crowded_dir, catalog=catalog), tmp_path / "out").ccds
+    assert outcome.ok
+    assert outcome.n_star == 1
+    assert Spectra.read(tmp_path / "out" / "spectra.zarr", "power").n_star == 1
+    features = read_features(tmp_path / "out")
+    assert len(features) == 1
+    # One star teaches nothing, and says so.
+    assert np.isnan(features["image_free_energy"][0])
+    assert FeatureModel.load(tmp_path / "out" / "feature_model.npz").image_rbm is None
+
+
+def test_stars_without_any_light(crowded_dir: Path, tmp_path: Path) -> None:
+    """At the very edge of the science pixels every aperture is cut off."""
+    wcs = TanSip.from_header(read_frame(frame_files(crowded_dir)[5]).header)
+    ra, dec = wcs.pixel_to_world(np.full(20, 0.0), np.linspace(50.0, 100.0, 20))
+    Table({"tic_id": np.arange(20) + 1, "ra": ra, "dec": dec, "tmag": np.full(20, 9.0)}).write(tmp_path / "stars.ecsv")
+    (outcome,) = run(config_for(crowded_dir, catalog=tmp_path / "stars.ecsv"), tmp_path / "out").ccds
+    assert outcome.ok
+    assert (outcome.n_star, outcome.n_candidate, outcome.n_single_event) == (20, 0, 0)
+    assert np.isnan(LightCurves.read(tmp_path / "out" / "light_curves.zarr").flux).all()
+    assert np.isnan(Spectra.read(tmp_path / "out" / "spectra.zarr", "lomb_scargle").power).all()
+    candidates = Table.read(tmp_path / "out" / "candidates.ecsv", format="ascii.ecsv")
+    assert candidates["rank"].tolist() == [0] * 20
+    assert not candidates["claim"].any()
+
+
+def test_too_few_frames_give_light_curves_and_the_reason(crowded_dir: Path, tmp_path: Path) -> None:
+    frames = tuple(frame_files(crowded_dir)[:6])
+    out = tmp_path / "out"
+    shutil.copytree(crowded_dir / "truth", out)  # something that is not ours stays
+    (out / "spectra.zarr").mkdir()  # of another run, which this one replaces
+    (outcome,) = run(config_for(crowded_dir, frames=frames), out, restart=True).ccds
+    assert outcome.ok
+    assert outcome.no_search == "6 cadences: spectra and searches need 16 or more"
+    assert LightCurves.read(out / "light_curves.zarr").n_time == 6
+    assert not [name for name in SIGNAL_PRODUCTS if (out / name).exists()]
+    (again,) = run(config_for(crowded_dir, frames=frames), out).ccds
+    assert again.already_done
+    assert again.no_search == outcome.no_search
+
+
+def test_the_folder_of_an_earlier_version_is_refused(undisturbed: Path, crowded_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path / "out")
+    path = tmp_path / "out" / "run.json"
+    told = json.loads(path.read_text())
+    for name in ("model", "seed", "flatten_window", "period_min", "period_max", "n_candidates"):
+        del told["identity"][name]
+    del told["products"], told["no_search"], told["stars_left_out"]
+    told["counts"] = {name: told["counts"][name] for name in ("n_frame", "n_used", "n_star")}
+    path.write_text(json.dumps(told))
+    message = r"settings that the version which made it did not have \(model, .*seed\).*--restart to replace"
+    with pytest.raises(ValueError, match=message):
+        run(config_for(crowded_dir), tmp_path / "out")
+
+
+def test_what_a_kill_after_the_last_product_left_is_swept(undisturbed: Path, crowded_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    with Journal(out) as journal:
+        journal.write(0, {"index": np.arange(3)}, complete=True)
+        (again,) = run(config_for(crowded_dir), out).ccds  # somebody holds it: it stays
+        assert again.already_done
+        assert journal.path(0).exists()
+    (again,) = run(config_for(crowded_dir), out).ccds
+    assert again.already_done
+    assert not (out / ".work").exists()
