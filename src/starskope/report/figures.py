@@ -6,7 +6,6 @@ choose what is worth showing beyond the given arrays, and to know the page they 
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,76 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.report.canvas import BLUE, GREY, INK, ORANGE, Canvas, colour_map, stretch_limits
+
 __all__ = ["draw_curves", "draw_map", "draw_scatter", "draw_stack", "draw_timeline"]
-
-INK = "#1c2733"
-BLUE = "#1f6fb2"
-ORANGE = "#d9711a"
-GREY = "#8b98a5"
-_DPI = 110
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-}
-
-
-class _Canvas:
-    """A figure that lives without a window and leaves nothing behind.
-
-    Margins are given in inches: matplotlib's own layout engines cost as much as the drawing.
-    """
-
-    def __init__(
-        self,
-        width: float,
-        height: float,
-        *,
-        left: float = 0.7,
-        right: float = 0.12,
-        bottom: float = 0.5,
-        top: float = 0.12,
-    ) -> None:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        self._style = mpl.rc_context(_STYLE)
-        self._style.__enter__()
-        self.figure = Figure(figsize=(width, height), dpi=_DPI)
-        FigureCanvasAgg(self.figure)
-        self.figure.subplots_adjust(left / width, bottom / height, 1.0 - right / width, 1.0 - top / height)
-
-    def __enter__(self) -> Any:
-        return self.figure
-
-    def __exit__(self, *_: object) -> None:
-        self._style.__exit__(None, None, None)
-
-    def png(self) -> bytes:
-        """Render; without the version and date that matplotlib would write."""
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", metadata={"Software": None})
-        return buffer.getvalue()
-
-
-def _limits(image: NDArray[Any], low: float, high: float) -> tuple[float, float]:
-    """Percentiles of the finite pixels; (0, 1) where there are none."""
-    finite = image[np.isfinite(image)]
-    if not finite.size:
-        return 0.0, 1.0
-    below, above = (float(value) for value in np.percentile(finite, [low, high]))
-    return below, above if above > below else below + 1.0
 
 
 def draw_stack(
@@ -102,16 +34,16 @@ def draw_stack(
     """
     from astropy.visualization import AsinhStretch, ImageNormalize
 
-    low, high = _limits(image, 2.0, 99.7)
+    low, high = stretch_limits(image, 2.0, 99.7)
     norm = ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(0.04), clip=False)
     wcs = _sky(header)
     height = float(np.clip(7.4 * image.shape[0] / image.shape[1], 3.0, 8.4))
-    canvas = _Canvas(8.6, height, left=0.8)
+    canvas = Canvas(8.6, height, left=0.8)
     with canvas as figure, warnings.catch_warnings():
         # A colour scale that ends in the cells of bright stars is what is wanted here.
         warnings.simplefilter("ignore", RuntimeWarning)
         axes = figure.add_subplot(projection=wcs) if wcs is not None else figure.add_subplot()
-        shown = axes.imshow(image, origin="lower", cmap=_colours("magma"), norm=norm, interpolation="nearest")
+        shown = axes.imshow(image, origin="lower", cmap=colour_map("magma"), norm=norm, interpolation="nearest")
         if stars is not None and len(stars):
             axes.plot(
                 stars[:, 1],
@@ -141,11 +73,13 @@ def draw_stack(
 
 def draw_map(image: NDArray[Any], label: str, *, colours: str = "viridis") -> bytes:
     """Draw a smooth plane such as a background or a coverage, in pixels, with its own linear scale."""
-    low, high = _limits(image, 0.5, 99.5)
-    canvas = _Canvas(4.2, float(np.clip(3.5 * image.shape[0] / image.shape[1], 2.2, 4.6)), right=0.35)
+    low, high = stretch_limits(image, 0.5, 99.5)
+    canvas = Canvas(4.2, float(np.clip(3.5 * image.shape[0] / image.shape[1], 2.2, 4.6)), right=0.35)
     with canvas as figure:
         axes = figure.add_subplot()
-        shown = axes.imshow(image, origin="lower", cmap=_colours(colours), vmin=low, vmax=high, interpolation="nearest")
+        shown = axes.imshow(
+            image, origin="lower", cmap=colour_map(colours), vmin=low, vmax=high, interpolation="nearest"
+        )
         axes.set(xlabel="column", ylabel="row")
         bar = figure.colorbar(shown, ax=axes, shrink=0.9, pad=0.02)
         bar.set_label(label)
@@ -169,7 +103,7 @@ def draw_scatter(
     """
     known = np.isfinite(tmag) & np.isfinite(measured) & np.isfinite(expected) & (measured > 0) & (expected > 0)
     tmag, measured, expected = tmag[known], measured[known] * 1e6, expected[known] * 1e6
-    canvas = _Canvas(8.6, 4.4)
+    canvas = Canvas(8.6, 4.4)
     with canvas as figure:
         axes = figure.add_subplot()
         axes.plot(tmag, measured, "o", ms=2.6, color=BLUE, alpha=0.45, mew=0, label=f"{len(tmag)} stars, {label}")
@@ -216,7 +150,7 @@ def draw_curves(
         Label of the time axis.
     """
     n_row = -(-len(curves) // 2)
-    canvas = _Canvas(8.6, 1.45 * n_row + 0.5, left=0.8, top=0.28)
+    canvas = Canvas(8.6, 1.45 * n_row + 0.5, left=0.8, top=0.28)
     with canvas as figure:
         figure.subplots_adjust(hspace=0.32, wspace=0.18)
         grid = figure.subplots(n_row, 2, sharex=True, squeeze=False)
@@ -241,7 +175,7 @@ def draw_timeline(
     time: NDArray[np.float64], background: NDArray[np.float64], used: NDArray[np.bool_], axis: str
 ) -> bytes:
     """Draw the median sky under the stars against time, cadences kept out of the stack marked."""
-    canvas = _Canvas(8.6, 2.4)
+    canvas = Canvas(8.6, 2.4)
     with canvas as figure:
         axes = figure.add_subplot()
         axes.plot(time[used], background[used], ".", ms=3, color=BLUE, label="in the stack")
@@ -250,12 +184,6 @@ def draw_timeline(
         axes.grid(alpha=0.25, lw=0.5)
         axes.legend(loc="best", fontsize=8)
         return canvas.png()
-
-
-def _colours(name: str) -> Any:
-    import matplotlib as mpl
-
-    return mpl.colormaps[name].with_extremes(bad="#c9d1d9")
 
 
 def _sky(header: Mapping[str, Any] | None) -> Any:

@@ -140,9 +140,8 @@ class SpectraStore:
         # since one that is absent was lost.
         with zarr.config.set({"array.write_empty_chunks": True}):
             writable = zarr.open_group(folder, mode="r+", zarr_format=3)
-            self._arrays = {
-                (kind, name): writable[kind][name] for kind in self._group.attrs["kinds"] for name in KINDS[kind].by_star
-            }
+            kinds = self._group.attrs["kinds"]
+            self._arrays = {(kind, name): writable[kind][name] for kind in kinds for name in KINDS[kind].by_star}
 
     @classmethod
     def create(cls, folder: Path, stars: Table, like: Mapping[str, Spectra | Spectrogram]) -> SpectraStore:
