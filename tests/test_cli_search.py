@@ -167,6 +167,20 @@ def test_options_reach_the_search(folder: Path, capsys) -> None:
     assert all(c["period_days"] is None or c["period_days"] >= 3.5 for c in record["candidates"])
 
 
+def test_cadences_faster_than_two_minutes_are_averaged_first(tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(1)
+    time = 1500.0 + np.arange(40_000) * 20.0 / 86400.0
+    flux = 1 + 3e-3 * rng.normal(size=time.size)
+    flux[np.abs((time - T0 + 0.5) % 1.0 - 0.5) < 0.06] -= DEPTH
+    rows = np.column_stack([time, flux])
+    np.savetxt(tmp_path / "TIC 5.csv", rows, delimiter=",", header="btjd,flux")
+    code, (record,), notes = run(capsys, tmp_path / "TIC 5.csv")
+    assert code == 0
+    assert "averaged over 6 cadences of 20 s" in notes
+    assert record["candidates"][0]["period_days"] == pytest.approx(1.0, rel=0.002)
+    assert record["candidates"][0]["n_transits"] >= 8
+
+
 def test_a_zero_that_the_file_does_not_tell_can_be_told(tmp_path: Path, capsys) -> None:
     path = write_text(tmp_path / "star.csv", 1, head="")
     code, records, notes = run(capsys, path)

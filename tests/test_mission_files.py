@@ -161,7 +161,7 @@ def test_pixels_without_an_aperture_follow_the_published_light_curve(data_dir: P
     _, mine, theirs = np.intersect1d(cadence, number, return_indices=True)
     assert np.corrcoef(curves.flux[mine, 0], raw[theirs])[0, 1] > 0.88
     assert np.corrcoef(everything[mine], raw[theirs])[0, 1] < 0
-    assert any("no aperture in the file: 4 bright pixels" in note for note in curves.meta["notes"])
+    assert any("no aperture in the file: the target's peak summed, pixels: 4" in note for note in curves.meta["notes"])
     assert any("no sky was subtracted: median of 53 faint pixels" in note for note in curves.meta["notes"])
     assert curves.mission == "K2"
     assert curves.stars["epic_id"][0] == 221312395

@@ -6,6 +6,7 @@ Refuses files (``mission_fits``), and apertures on full frames (``frames.photome
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,13 +64,12 @@ def choose_aperture(
     Returns
     -------
     mask : (n_row, n_col) bool
-        The maker's optimal aperture. Where there is none (cutouts, K2's crowded fields) the connected pixels that stand
-        3 robust deviations above the median pixel and lie nearest to the target; the brightest pixel where none does.
+        The maker's optimal aperture. Where there is none (cutouts, K2's crowded fields) the pixels that stand 3 robust
+        deviations above the median pixel and from which light rises to the same peak as from the one of them that is
+        nearest to the target; the brightest pixel where none stands out.
     how : str
         One of these in words.
     """
-    from scipy import ndimage
-
     lit = np.isfinite(median)
     if bits is not None:
         optimal = ((bits & OPTIMAL) != 0) & lit
@@ -84,13 +84,29 @@ def choose_aperture(
     if not bright.any():
         bright = np.zeros_like(lit)
         bright.flat[np.argmax(np.where(lit, median, -np.inf))] = True
-    groups, _ = ndimage.label(bright)
+    peaks = _peaks(np.where(bright, median, -np.inf))
     row, column = np.nonzero(bright)
     n_row, n_col = bright.shape
     at_row, at_column = target or ((n_row - 1) / 2, (n_col - 1) / 2)
     nearest = int(np.argmin((row - at_row) ** 2 + (column - at_column) ** 2))
-    mask: Mask = groups == groups[row[nearest], column[nearest]]
-    return mask, f"no aperture in the file: {np.count_nonzero(mask)} bright pixels nearest to the target summed"
+    mask: Mask = bright & (peaks == peaks[row[nearest], column[nearest]])
+    return mask, f"no aperture in the file: the target's peak summed, pixels: {np.count_nonzero(mask)}"
+
+
+def _peaks(light: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return for each pixel the flat position of the peak to which steps to the brightest neighbour lead."""
+    n_row, n_col = light.shape
+    around = np.pad(light, 1, constant_values=-np.inf)
+    positions = np.pad(np.arange(light.size).reshape(light.shape), 1)
+    windows = [(slice(i, i + n_row), slice(j, j + n_col)) for i in range(3) for j in range(3)]
+    # The pixel itself comes first: on a plateau it stays where it is.
+    windows.insert(0, windows.pop(4))
+    best = np.argmax(np.stack([around[window] for window in windows]), axis=0)
+    step = np.take_along_axis(np.stack([positions[window] for window in windows]), best[None], axis=0)[0].ravel()
+    while not np.array_equal(further := step[step], step):
+        step = further
+    peaks: NDArray[np.intp] = step.reshape(light.shape)
+    return peaks
 
 
 def sum_pixels(
@@ -168,7 +184,7 @@ def sum_pixels(
 
 def _median_plane(planes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Median over time, NaN where a pixel was never measured (np.nanmedian would warn)."""
-    flat = planes.reshape(len(planes), -1)
+    flat = planes.reshape(len(planes), math.prod(planes.shape[1:]))
     seen = np.isfinite(flat).any(axis=0) if len(flat) else np.zeros(flat.shape[1], bool)
     median = np.full(flat.shape[1], np.nan)
     if seen.any():
