@@ -45,17 +45,19 @@ def test_the_box_near_an_epoch_is_the_best_of_all_boxes() -> None:
     assert gain == pytest.approx(best[0], rel=1e-12)
 
 
-def test_event_sums_are_the_sums_of_each_event() -> None:
+@pytest.mark.parametrize("length", [0.0, 1.6])
+def test_event_sums_are_the_sums_of_each_event(length: float) -> None:
     time, flux, weight = _star(2)
-    first, count, w, y, w2 = event_sums(time, flux, weight, 2.3, 7.0, 0.4)
+    first, count, wm, wmm, wmy = event_sums(time, flux, weight, 2.3, 7.0, 0.4, length, 0.5, 0.1)
     numbers = np.round((time - 7.0) / 2.3)
     assert first == numbers.min()
     assert count.size == numbers.max() - numbers.min() + 1
     for k in range(count.size):
-        inside = np.abs(time - 7.0 - (first + k) * 2.3) < 0.2
-        assert count[k] == np.count_nonzero(inside)
-        expected = [weight[inside].sum(), (weight * flux)[inside].sum(), (weight[inside] ** 2).sum()]
-        assert [w[k], y[k], w2[k]] == pytest.approx(expected, rel=1e-12, abs=1e-15)
+        x = (time - 7.0 - (first + k) * 2.3) / 0.4
+        model = smeared_trapezoid(x, 1.6, 0.5, 0.1) if length else (np.abs(x) < 0.5).astype(float)
+        assert count[k] == np.count_nonzero(np.abs(x) < 0.5)
+        expected = [(weight * model).sum(), (weight * model**2).sum(), (weight * model * flux).sum()]
+        assert [wm[k], wmm[k], wmy[k]] == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
 def test_phase_sums_slide_over_the_end_of_the_period() -> None:

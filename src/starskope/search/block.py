@@ -39,6 +39,10 @@ N_PEAKS = 3
 """Peaks of a spectrum that are looked at; the one whose events stand out most is the candidate."""
 MASK_WIDTH = 2.0
 """Durations of a box around an event that are taken out before the next search: a box is shorter than its dip."""
+MASK_MARGIN = 0.5
+"""Durations beyond the trapezoid that fits the dip."""
+SECONDARY_SIGMA = 5.0
+RATIOS = (1, 2, 3, 4)
 N_RANGES = 6
 """Ranges of allowed periods that are kept for a single event."""
 DUMP_FLAG = 32
@@ -207,20 +211,19 @@ def _search_pass(
         if n_pass == settings.n_candidates:
             continue
         best = _best(series, _snr(spectra.power, j), grid, bands)
+        best = replace(best, same_orbit=float(any(_same_orbit(best, other, series.span) for other in star.found)))
+        ranges: list[tuple[float, float]] = []
         if passes(best, settings):
-            best, ranges = _pair(series, best, settings) if best.n_transits < LEAST_EVENTS else (best, [])
-            star.found.append(best)
-            star.ranges.append(ranges)
+            if best.n_transits < LEAST_EVENTS:
+                best, ranges = _pair(series, best, settings)
+        elif best.same_orbit == 0.0 or best.snr < settings.snr_min:
+            single, allowed = _single_candidate(series, dips, bump, settings)
+            if passes(single, settings):
+                best, ranges = single, allowed
+        star.found.append(best)
+        star.ranges.append(ranges)
+        if passes(best, settings) or (best.same_orbit > 0.0 and best.snr >= settings.snr_min):
             again.append(star)
-            continue
-        single, ranges = _single_candidate(series, dips, bump, settings)
-        if passes(single, settings):
-            star.found.append(single)
-            star.ranges.append(ranges)
-            again.append(star)
-        else:
-            star.found.append(best)
-            star.ranges.append([])
     return again
 
 
@@ -265,9 +268,25 @@ def _binned(time: F64, flux: F32, errors: F32 | None, n_bin: int) -> tuple[F64, 
 
 
 def _taken(star: _Star, candidate: Candidate) -> NDArray[np.bool_]:
-    """Cadences of a star that a candidate takes out."""
-    period = candidate.period if candidate.kind == PERIODIC else math.inf
-    return near_events(star.time, period, candidate.t0, MASK_WIDTH * candidate.duration)
+    """Cadences of a star that a candidate takes out: its events, and its secondary where that is beyond doubt."""
+    period = candidate.period if math.isfinite(candidate.period) else math.inf
+    width = max(MASK_WIDTH, np.nan_to_num(candidate.length) + MASK_MARGIN) * candidate.duration
+    taken = near_events(star.time, period, candidate.t0, width)
+    if candidate.kind == PERIODIC and candidate.secondary >= SECONDARY_SIGMA * candidate.secondary_err:
+        taken |= near_events(star.time, period, candidate.t0 + candidate.secondary_phase * period, width)
+    return taken
+
+
+def _same_orbit(candidate: Candidate, stronger: Candidate, span: float) -> bool:
+    """Say whether two periods keep a ratio of small numbers over all of the times to half a duration.
+
+    Planets near a resonance do not; what is left of an eclipse, and the other eclipses of its orbit, do.
+    """
+    if not (candidate.kind == stronger.kind == PERIODIC and math.isfinite(stronger.period)):
+        return False
+    ratio = candidate.period / stronger.period
+    tolerance = 0.5 * max(candidate.duration, stronger.duration) / max(span, 1e-9)
+    return any(abs(ratio * n / m - 1.0) < tolerance for m in RATIOS for n in RATIOS)
 
 
 def _single(series: StarSeries, star: _Star, curves: LightCurves, grid: Grid) -> tuple[list[Dip], float]:
@@ -316,8 +335,10 @@ def _pair(
     series: StarSeries, found: Candidate, settings: SearchSettings
 ) -> tuple[Candidate, list[tuple[float, float]]]:
     """Make a periodic candidate of two events what it is: two events, a whole number of periods apart."""
-    _, count, *_ = event_sums(series.time, series.flux, series.weight, found.period, found.t0, found.duration)
-    seen = np.flatnonzero(count)
+    at = (found.period, found.t0, found.duration)
+    first, count, *_ = event_sums(series.time, series.flux, series.weight, *at, 0.0, 1.0, 0.0)
+    seen = np.flatnonzero(count >= 0.5 * count.max())
+    found = replace(found, t0=found.t0 + float(first + seen[0]) * found.period)
     return _with_allowed_periods(series, found, float(seen[-1] - seen[0]) * found.period, settings)
 
 

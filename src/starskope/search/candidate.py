@@ -52,10 +52,14 @@ class Candidate:
         Length of the bottom over the whole length of a trapezoid; 0 = V.
     flat_bottom_max : float
         Largest value of it that the data allow.
+    length : float
+        Whole length of that trapezoid over the duration.
     score : float
         What false-alarm probabilities compare.
     period_least : float
         Shortest period that the coverage allows (single events).
+    same_orbit : float
+        1 where the period is a simple ratio of that of a stronger candidate of the star.
     period_err, t0_err : float
         One-sigma errors of the fitted ephemeris from the scatter of the points, days.
     """
@@ -82,8 +86,10 @@ class Candidate:
     contrast: float = math.nan
     flat_bottom: float = math.nan
     flat_bottom_max: float = math.nan
+    length: float = math.nan
     score: float = math.nan
     period_least: float = math.nan
+    same_orbit: float = 0.0
     period_err: float = math.nan
     t0_err: float = math.nan
 

@@ -16,6 +16,7 @@ from starskope.search.fold import event_sums, phase_sums
 from starskope.search.rednoise import Noise
 from starskope.search.refine import Ephemeris
 from starskope.search.series import StarSeries
+from starskope.search.shape import DipShape
 
 __all__ = ["Events", "PhaseScan", "mean_depth", "measure_events", "odd_even", "scan_phases"]
 
@@ -79,21 +80,29 @@ class PhaseScan(NamedTuple):
     box_gain: float
 
 
-def measure_events(series: StarSeries, at: Ephemeris, noise: Noise, level: float) -> Events:
+def measure_events(series: StarSeries, at: Ephemeris, shape: DipShape, noise: Noise, level: float) -> Events:
     """Measure every event of which enough was observed.
 
     Parameters
     ----------
+    shape : DipShape
+        What is fitted to each event, its depth free: a box at half-hour cadence would make depths depend on where the
+        cadences fall.
     level : float
         Flux outside the events.
     """
-    first, count, weight, moment, _ = event_sums(series.time, series.flux, series.weight, *at)
+    flux = series.flux - level
+    first, count, wm, wmm, wmy = event_sums(
+        series.time, flux, series.weight, *at, shape.length, shape.bottom, shape.smear
+    )
     expected = max(at.duration / series.cadence, 1.0)
-    seen = np.flatnonzero(count >= max(LEAST_COVERAGE * expected, 1.0 - 1e-9))
+    seen = np.flatnonzero((count >= max(LEAST_COVERAGE * expected, 1.0 - 1e-9)) & (wmm > 0))
+    # Red noise shifts all points of an event alike: the shape turns a shift into wm / wmm of it.
+    red = noise.red * wm[seen] / wmm[seen]
     return Events(
         number=(first + seen).astype(np.int64),
-        depth=level - moment[seen] / weight[seen],
-        variance=noise.box_variance(weight[seen]),
+        depth=-wmy[seen] / wmm[seen],
+        variance=noise.white**2 / wmm[seen] + red**2,
     )
 
 
@@ -153,17 +162,17 @@ def scan_phases(series: StarSeries, at: Ephemeris, noise: Noise, level: float) -
     start = at.t0 - 0.5 * CELLS_PER_BOX * cell
     flux = series.flux - level
     w, y = phase_sums(series.time, flux, series.weight, at.period, start, n_cell, CELLS_PER_BOX)
-    typical = float(np.median(w[w > 0])) if (w > 0).any() else 0.0
     box_gain = float(y[0] ** 2 / w[0]) if w[0] > 0 and y[0] < 0 else 0.0
     single_w, single_y = phase_sums(series.time, flux, series.weight, at.period, start, n_cell, 1)
     waves = np.fft.rfft(single_y)
     n_wave = min(max(int(0.5 * at.period / at.duration), 1), waves.size - 1)
     sine_gain = float(2.0 * np.max(np.abs(waves[1 : n_wave + 1])) ** 2 / max(single_w.sum(), 1e-300))
     offset = np.minimum(np.arange(n_cell), n_cell - np.arange(n_cell)) * cell
-    usable = (offset > PRIMARY_WIDTH * at.duration) & (w > 0.5 * typical)
+    per_event = max(at.duration / series.cadence, 1.0)
+    # Weights have mean 1: one event that counts as observed is enough, its error says the rest.
+    usable = (offset > PRIMARY_WIDTH * at.duration) & (w >= LEAST_COVERAGE * per_event)
     if not usable.any():
         return PhaseScan(1.0, float("nan"), 0.0, sine_gain, box_gain)
-    per_event = max(at.duration / series.cadence, 1.0)
     significance = np.zeros(n_cell)
     variance = noise.white**2 / w[usable] + noise.red**2 * np.minimum(per_event / w[usable], 1.0)
     significance[usable] = -y[usable] / w[usable] / np.sqrt(variance)

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["box_around", "event_sums", "phase_sums"]
+__all__ = ["box_around", "event_sums", "phase_sums", "ramp"]
 
 F64 = NDArray[np.float64]
 
@@ -91,32 +91,69 @@ def box_around(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def ramp(x: float, outer: float, inner: float) -> float:
+    """Integrate a trapezoid of depth 1, flat to ``inner`` and ending at ``outer``, from 0 to ``x``."""
+    a = min(abs(x), outer)
+    area = min(a, inner)
+    if a > inner:
+        area += (a - inner) - 0.5 * (a - inner) ** 2 / (outer - inner)
+    return area if x >= 0.0 else -area
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def event_sums(
-    time: F64, flux: F64, weight: F64, period: float, t0: float, duration: float
+    time: F64,
+    flux: F64,
+    weight: F64,
+    period: float,
+    t0: float,
+    duration: float,
+    length: float,
+    bottom: float,
+    smear: float,
 ) -> tuple[int, F64, F64, F64, F64]:
-    """Return sums inside the box of every event that the times reach.
+    """Return sums over every event that the times reach, against the shape of the dip.
+
+    Parameters
+    ----------
+    length, bottom, smear : float
+        Trapezoid ``m`` in units of ``duration``: whole length, flat part of it (below 1), exposure. Length 0 = a box.
 
     Returns
     -------
     first : int
         Number of the first event: its mid-transit is ``t0 + first * period``.
-    count, weight, weighted_flux, weighted_square : (n_event,) float64
-        ``n``, ``sum w``, ``sum w y``, ``sum w**2`` of the points within half a duration of each mid-transit.
+    count : (n_event,) float64
+        Points within half a duration of each mid-transit.
+    wm, wmm, wmy : (n_event,) float64
+        ``sum w m``, ``sum w m**2``, ``sum w m y``: the depth is ``-wmy / wmm``.
     """
     if time.size == 0:
         return 0, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)
     first = int(np.floor((time[0] - t0) / period + 0.5))
     last = int(np.floor((time[-1] - t0) / period + 0.5))
     n_event = last - first + 1
-    count, w, y, w2 = np.zeros(n_event), np.zeros(n_event), np.zeros(n_event), np.zeros(n_event)
+    count, wm, wmm, wmy = np.zeros(n_event), np.zeros(n_event), np.zeros(n_event), np.zeros(n_event)
+    outer = 0.5 * length
+    inner = outer * bottom
+    reach = min(max(0.5, outer + 0.5 * smear) * duration, 0.5 * period)
     for i in range(time.size):
         k = int(np.floor((time[i] - t0) / period + 0.5))
-        if abs(time[i] - t0 - k * period) < 0.5 * duration:
+        offset = time[i] - t0 - k * period
+        if abs(offset) >= reach:
+            continue
+        x = offset / duration
+        inside = abs(x) < 0.5
+        if inside:
             count[k - first] += 1.0
-            w[k - first] += weight[i]
-            y[k - first] += weight[i] * flux[i]
-            w2[k - first] += weight[i] * weight[i]
-    return first, count, w, y, w2
+        if length > 0.0:
+            m = (ramp(x + 0.5 * smear, outer, inner) - ramp(x - 0.5 * smear, outer, inner)) / smear
+        else:
+            m = 1.0 if inside else 0.0
+        wm[k - first] += weight[i] * m
+        wmm[k - first] += weight[i] * m * m
+        wmy[k - first] += weight[i] * m * flux[i]
+    return first, count, wm, wmm, wmy
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -13,11 +13,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from starskope.search.fold import ramp
 from starskope.search.rednoise import mad_scatter
 from starskope.search.refine import Ephemeris, first_event
 from starskope.search.series import StarSeries
 
-__all__ = ["DipShape", "fit_ephemeris", "fit_shape", "smeared_trapezoid"]
+__all__ = ["BOX", "DipShape", "fit_ephemeris", "fit_shape", "smeared_trapezoid"]
 
 F64 = NDArray[np.float64]
 
@@ -35,7 +36,7 @@ N_ITERATION = 6
 
 
 class DipShape(NamedTuple):
-    """A trapezoid in units of the box's duration.
+    """A trapezoid in units of the box's duration; length 0 = the box itself.
 
     Attributes
     ----------
@@ -55,8 +56,11 @@ class DipShape(NamedTuple):
     smear: float
 
 
-def fit_shape(series: StarSeries, at: Ephemeris, level: float) -> DipShape | None:
-    """Fit a trapezoid to the folded dip; None where fewer than eight points lie in and around it.
+BOX = DipShape(0.0, 1.0, 1.0, 0.0)
+
+
+def fit_shape(series: StarSeries, at: Ephemeris, level: float) -> DipShape:
+    """Fit a trapezoid to the folded dip; a box where fewer than eight points lie in and around it.
 
     Notes
     -----
@@ -68,7 +72,7 @@ def fit_shape(series: StarSeries, at: Ephemeris, level: float) -> DipShape | Non
     near = np.abs(offset) < min(WINDOW * at.duration, 0.5 * at.period)
     n_point = np.count_nonzero(near)
     if n_point < LEAST_POINTS:
-        return None
+        return BOX
     x, y, w = _cells(offset[near] / at.duration, series.flux[near] - level, series.weight[near])
     smear = series.cadence / at.duration
     chi2 = _chi2(x, y, w, LENGTHS, BOTTOMS, SHIFTS, smear)
@@ -162,16 +166,6 @@ def _cells(x: F64, y: F64, w: F64) -> tuple[F64, F64, F64]:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _ramp(x: float, outer: float, inner: float) -> float:
-    """Integral from 0 to ``x`` of a trapezoid of depth 1 that is flat to ``inner`` and ends at ``outer``."""
-    a = min(abs(x), outer)
-    area = min(a, inner)
-    if a > inner:
-        area += (a - inner) - 0.5 * (a - inner) ** 2 / (outer - inner)
-    return area if x >= 0.0 else -area
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def smeared_trapezoid(x: F64, length: float, bottom: float, smear: float) -> F64:
     """Return the depth at ``x`` of a trapezoid of depth 1, averaged over an exposure.
 
@@ -186,7 +180,7 @@ def smeared_trapezoid(x: F64, length: float, bottom: float, smear: float) -> F64
     inner = outer * bottom
     out = np.zeros(x.size)
     for i in range(x.size):
-        out[i] = (_ramp(x[i] + 0.5 * smear, outer, inner) - _ramp(x[i] - 0.5 * smear, outer, inner)) / smear
+        out[i] = (ramp(x[i] + 0.5 * smear, outer, inner) - ramp(x[i] - 0.5 * smear, outer, inner)) / smear
     return out
 
 

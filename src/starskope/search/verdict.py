@@ -24,6 +24,11 @@ LEAST_SINE_RATIO = 1.0
 LEAST_CONTRAST = 1.5
 """Signal-to-noise ratio over that of the highest bump at any phase, or, of a single event, of the next excursion."""
 BINARY_SIGMA, BINARY_FRACTION = 5.0, 0.1
+DOUBT_ODD_EVEN, DOUBT_SECONDARY = 3.0, 4.0
+"""From here on a second kind of dip is possible, and the data cannot tell; the deepest of the many other phases reaches
+three sigma by chance."""
+LEAST_BOTTOM = 0.35
+"""A dip whose flat bottom is certainly shorter than this part of it is V-shaped: a grazing body of any size."""
 BINARY_RADIUS = 2.2
 """Jupiter radii."""
 JUPITERS_PER_SUN = 695700.0 / 71492.0
@@ -45,6 +50,7 @@ def repeats(candidate: Candidate, settings: SearchSettings) -> bool:
     """Say whether a periodic candidate has what noise lacks, its signal-to-noise ratio apart."""
     return (
         candidate.sde >= settings.sde_min
+        and not candidate.same_orbit
         and candidate.n_transits >= 2
         and candidate.n_consistent >= max(2, LEAST_CONSISTENT * candidate.n_transits)
         and candidate.steadiness >= LEAST_STEADINESS
@@ -68,9 +74,10 @@ def verdict(candidate: Candidate, radius: float) -> str:
         return "ambiguous"
     if candidate.n_transits < LEAST_EVENTS:
         return "single-event"
-    if radius_in_jupiters(candidate.depth, radius) > BINARY_RADIUS or _two_kinds(candidate, BINARY_SIGMA):
+    if radius_in_jupiters(candidate.depth, radius) > BINARY_RADIUS or _two_kinds(candidate, BINARY_SIGMA, BINARY_SIGMA):
         return "binary"
-    if _two_kinds(candidate, 3.0) or candidate.flat_bottom_max < 0.35:
+    uneven = abs(candidate.odd_even) >= BINARY_SIGMA * candidate.odd_even_err
+    if uneven or _two_kinds(candidate, DOUBT_ODD_EVEN, DOUBT_SECONDARY) or candidate.flat_bottom_max < LEAST_BOTTOM:
         return "ambiguous"
     if not math.isfinite(radius) and candidate.depth > LARGEST_DEPTH:
         return "ambiguous"
@@ -82,12 +89,14 @@ def radius_in_jupiters(depth: float, radius: float) -> float:
     return math.sqrt(depth) * radius * JUPITERS_PER_SUN if depth > 0 and radius > 0 else math.nan
 
 
-def _two_kinds(candidate: Candidate, sigma: float) -> bool:
+def _two_kinds(candidate: Candidate, odd_even_sigma: float, secondary_sigma: float) -> bool:
     """Say whether a second kind of dip is seen: odd unlike even, or a secondary, beyond a tenth of the depth."""
     least = BINARY_FRACTION * candidate.depth
     odd_even = abs(candidate.odd_even)
-    if odd_even > least and odd_even >= sigma * candidate.odd_even_err:
+    if odd_even > least and odd_even >= odd_even_sigma * candidate.odd_even_err:
         return True
     # One dip at another phase is a dip; two at the same phase are a secondary.
-    repeats = candidate.n_secondary >= 2 or sigma < BINARY_SIGMA
-    return repeats and candidate.secondary > least and candidate.secondary >= sigma * candidate.secondary_err
+    is_repeated = candidate.n_secondary >= 2 or secondary_sigma < BINARY_SIGMA
+    return (
+        is_repeated and candidate.secondary > least and candidate.secondary >= secondary_sigma * candidate.secondary_err
+    )

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from starskope.search import events as per_event
 from starskope.search.candidate import PERIODIC, Candidate
-from starskope.search.events import Depth, Events
+from starskope.search.events import Depth, Events, PhaseScan
 from starskope.search.rednoise import Noise, box_noise
 from starskope.search.refine import Ephemeris, first_event, refine
 from starskope.search.series import StarSeries, near_events
-from starskope.search.shape import DipShape, fit_ephemeris, fit_shape
+from starskope.search.shape import BOX, DipShape, fit_ephemeris, fit_shape
 
 __all__ = ["Limits", "Measured", "measure", "vet"]
 
@@ -23,12 +23,13 @@ MULTIPLES = (2.0, 3.0, 0.5, 1.0 / 3.0)
 BETTER = 1.15
 """A longer period replaces the one found when its squared signal-to-noise ratio exceeds that by this factor: events
 lost in noise make any period look twice as long. A shorter one only has to be as good."""
-LEAST_MULTIPLE = 5.0
-"""Signal-to-noise ratio below which no multiple of the period can have enough: it gains a factor of 1.4."""
 LEAST_SHAPE = 5.0
-"""Signal-to-noise ratio from which a shape is fitted."""
+"""Signal-to-noise ratio from which a shape is fitted and multiples are tried; they gain at most a factor of 1.4."""
 NOT_WORSE = 0.95
 """The fitted ephemeris replaces that of the box unless its squared signal-to-noise ratio falls below this part."""
+FREE_SCATTER = 1.3
+OWN_SIGMA = 4.0
+"""From here on a dip at another phase is taken out of the noise."""
 TRANSIT_WIDTH = 2.0
 """Durations of a box around an event within which nothing counts as quiet."""
 DIFFERENT_SIGMA, DIFFERENT_FRACTION = 5.0, 0.1
@@ -50,14 +51,24 @@ class Measured(NamedTuple):
     at: Ephemeris
     events: Events
     depth: Depth
+    shape: DipShape
     noise: Noise
     level: float
 
     @property
+    def strength(self) -> float:
+        """Squared signal-to-noise ratio by which periods compare; 0 where nothing dips.
+
+        The scatter of the events counts from `FREE_SCATTER` times the noise on: three true events scatter by as much.
+        """
+        if not (self.depth.value > 0 and self.depth.formal > 0):
+            return 0.0
+        return self.squared_snr / max(1.0, self.depth.error / self.depth.formal / FREE_SCATTER) ** 2
+
+    @property
     def squared_snr(self) -> float:
-        """Squared signal-to-noise ratio with red noise; 0 where nothing dips."""
-        depth = self.depth
-        return (depth.value / depth.formal) ** 2 if depth.value > 0 and depth.formal > 0 else 0.0
+        """Squared signal-to-noise ratio with red noise alone; 0 where nothing dips."""
+        return (self.depth.value / self.depth.formal) ** 2 if self.depth.value > 0 and self.depth.formal > 0 else 0.0
 
     @property
     def snr(self) -> float:
@@ -78,7 +89,8 @@ def measure(series: StarSeries, start: Ephemeris, frequency_step: float, limits:
         Of that grid at this period, 1/day.
     limits : Limits
     """
-    return _at(series, refine(series, start, frequency_step, shortest=limits.duration_min, longest=limits.duration_max))
+    at = refine(series, start, frequency_step, shortest=limits.duration_min, longest=limits.duration_max)
+    return _at(series, at, BOX)
 
 
 def vet(series: StarSeries, found: Measured, limits: Limits, sde: float) -> Candidate:
@@ -96,35 +108,74 @@ def vet(series: StarSeries, found: Measured, limits: Limits, sde: float) -> Cand
     if not found.snr > 0:
         return Candidate(sde=sde)
     best = found
-    for multiple in MULTIPLES if found.snr > LEAST_MULTIPLE else ():
-        other = _multiple(series, found.at, multiple, limits)
-        if other is not None and other.squared_snr > (BETTER if multiple > 1 else 1.0) * best.squared_snr:
-            best = other
-    best = _twice_when_alternating(series, best, limits) or best
-    shape, errors = None, (math.nan, math.nan)
-    if best.snr > LEAST_SHAPE:
-        shape = fit_shape(series, best.at, best.level)
-    if shape is not None:
-        at, *fitted = fit_ephemeris(series, best.at, shape, best.level)
-        better = _at(series, at)
-        if better.squared_snr > NOT_WORSE * best.squared_snr:
+    if found.depth.value > LEAST_SHAPE * found.depth.formal:
+        shape = fit_shape(series, found.at, found.level)
+        best = found = _at(series, found.at, shape)
+        for multiple in MULTIPLES:
+            other = _multiple(series, found.at, shape, multiple, limits)
+            if other is not None and _is_better(other, best):
+                best = other
+        best = _twice_when_alternating(series, best, limits) or best
+    if best is not found:
+        # The box that fits two kinds of dips at once fits neither: seek again near the period that was settled.
+        step = best.at.duration / (3.0 * best.at.period * max(series.span, best.at.period))
+        again = measure(series, best.at, step, _durations_of(best.at.period, limits, found.at.period))
+        again = _at(series, again.at, fit_shape(series, again.at, again.level))
+        best = again if again.strength > NOT_WORSE * best.strength else best
+    errors = (math.nan, math.nan)
+    if best.shape is not BOX:
+        at, *fitted = fit_ephemeris(series, best.at, best.shape, best.level)
+        better = _at(series, at, fit_shape(series, at, best.level))
+        if better.strength > NOT_WORSE * best.strength:
             best, errors = better, (fitted[0], fitted[1])
-    return _describe(series, best, sde, shape, errors)
+    scan = per_event.scan_phases(series, best.at, best.noise, best.level)
+    secondary, phase = _secondary(series, best, scan), scan.secondary_phase
+    if secondary is not None and secondary.depth.value >= OWN_SIGMA * secondary.depth.error:
+        # What dips at the same phase every time is no noise.
+        best = _at(series, best.at, best.shape, phase)
+        scan = per_event.scan_phases(series, best.at, best.noise, best.level)._replace(secondary_phase=phase)
+        secondary = _secondary(series, best, scan)
+    return _describe(best, scan, secondary, sde, errors)
+
+
+def _is_better(other: Measured, best: Measured) -> bool:
+    """Compare two periods of one star.
+
+    Twice the period keeps half of the events: whether these are two kinds is for odd and even to say
+    (`_twice_when_alternating`), so that their scatter does not count here; it does where a third of them is compared.
+    """
+    ratio = other.at.period / best.at.period
+    by_scatter = abs(math.log2(ratio) - round(math.log2(ratio))) > 0.1
+    gain = other.strength / best.strength if by_scatter else other.squared_snr / best.squared_snr
+    return gain > (BETTER if ratio > 1.0 else 1.0)
+
+
+class _Secondary(NamedTuple):
+    depth: Depth
+    n_event: int
+
+
+def _secondary(series: StarSeries, found: Measured, scan: PhaseScan) -> _Secondary | None:
+    """Measure the events at the phase of the deepest other dip; None where no other phase was seen."""
+    if not math.isfinite(scan.secondary_phase):
+        return None
+    t0 = first_event(found.at.t0 + scan.secondary_phase * found.at.period, found.at.period, float(series.time[0]))
+    others = per_event.measure_events(series, found.at._replace(t0=t0), found.shape, found.noise, found.level)
+    return _Secondary(per_event.mean_depth(others), others.depth.size) if others.depth.size else None
 
 
 def _describe(
-    series: StarSeries, found: Measured, sde: float, shape: DipShape | None, errors: tuple[float, float]
+    found: Measured,
+    scan: PhaseScan,
+    secondary: _Secondary | None,
+    sde: float,
+    errors: tuple[float, float],
 ) -> Candidate:
-    at, events = found.at, found.events
-    scan = per_event.scan_phases(series, at, found.noise, found.level)
-    depth = found.depth
+    at, events, depth = found.at, found.events, found.depth
+    shape = None if found.shape is BOX else found.shape
     error = max(depth.error, depth.formal * scan.coherent)
     difference, difference_err = per_event.odd_even(events)
-    secondary, n_secondary = Depth(math.nan, math.nan, math.nan), 0
-    if math.isfinite(scan.secondary_phase):
-        t0 = first_event(at.t0 + scan.secondary_phase * at.period, at.period, float(series.time[0]))
-        others = per_event.measure_events(series, at._replace(t0=t0), found.noise, found.level)
-        secondary, n_secondary = per_event.mean_depth(others), others.depth.size
+    other = secondary.depth if secondary else Depth(math.nan, math.nan, math.nan)
     return Candidate(
         kind=PERIODIC,
         period=at.period,
@@ -139,40 +190,53 @@ def _describe(
         steadiness=per_event.steadiness(events),
         odd_even=difference,
         odd_even_err=difference_err,
-        secondary=secondary.value,
-        secondary_err=max(secondary.error, secondary.formal * scan.coherent),
+        secondary=other.value,
+        secondary_err=max(other.error, other.formal * scan.coherent),
         secondary_phase=scan.secondary_phase,
         bump=scan.bump,
         sine_ratio=scan.box_gain / scan.sine_gain if scan.sine_gain > 0 else math.inf,
-        n_secondary=float(n_secondary),
+        n_secondary=float(secondary.n_event) if secondary else 0.0,
         flat_bottom=shape.bottom if shape else math.nan,
         flat_bottom_max=shape.bottom_max if shape else math.nan,
+        length=shape.length if shape else math.nan,
         period_err=errors[0],
         t0_err=errors[1],
     )
 
 
-def _at(series: StarSeries, at: Ephemeris) -> Measured:
-    quiet = series.keep(~near_events(series.time, at.period, at.t0, TRANSIT_WIDTH * at.duration))
-    if quiet.time.size == 0:
-        quiet = series
+def _at(series: StarSeries, at: Ephemeris, shape: DipShape, other_phase: float = math.nan) -> Measured:
+    """Measure an ephemeris as it is; the noise is taken outside its events and, if given, those at another phase."""
+    width = TRANSIT_WIDTH * at.duration
+    taken = near_events(series.time, at.period, at.t0, width)
+    if math.isfinite(other_phase):
+        taken |= near_events(series.time, at.period, at.t0 + other_phase * at.period, width)
+    quiet = series if taken.all() else series.keep(~taken)
     level = float(quiet.weight @ quiet.flux / quiet.weight.sum())
     noise = box_noise(quiet.time, quiet.flux, quiet.weight, at.duration)
-    events = per_event.measure_events(series, at, noise, level)
-    return Measured(at, events, per_event.mean_depth(events), noise, level)
+    events = per_event.measure_events(series, at, shape, noise, level)
+    return Measured(at, events, per_event.mean_depth(events), shape, noise, level)
 
 
-def _multiple(series: StarSeries, at: Ephemeris, multiple: float, limits: Limits) -> Measured | None:
+def _durations_of(period: float, limits: Limits, before: float) -> Limits:
+    """Limits for another period: durations go with its cube root."""
+    factor = (period / before) ** (1.0 / 3.0)
+    return limits._replace(
+        duration_min=limits.duration_min * min(factor, 1.0), duration_max=limits.duration_max * factor
+    )
+
+
+def _multiple(series: StarSeries, at: Ephemeris, shape: DipShape, multiple: float, limits: Limits) -> Measured | None:
     """Best of the ephemerides with a multiple of the period that keep some of the events."""
     period = at.period * multiple
     if not limits.period_min <= period <= limits.period_max or at.duration > 0.3 * period:
         return None
+    start = float(series.time[0])
     shifts = range(round(multiple)) if multiple > 1 else range(1)
     tried = [
-        _at(series, Ephemeris(period, first_event(at.t0 + k * at.period, period, float(series.time[0])), at.duration))
+        _at(series, Ephemeris(period, first_event(at.t0 + k * at.period, period, start), at.duration), shape)
         for k in shifts
     ]
-    return max(tried, key=lambda one: one.squared_snr)
+    return max(tried, key=lambda one: one.strength)
 
 
 def _twice_when_alternating(series: StarSeries, found: Measured, limits: Limits) -> Measured | None:
@@ -180,7 +244,7 @@ def _twice_when_alternating(series: StarSeries, found: Measured, limits: Limits)
     difference, error = per_event.odd_even(found.events)
     if not (abs(difference) > DIFFERENT_SIGMA * error and abs(difference) > DIFFERENT_FRACTION * found.depth.value):
         return None
-    twice = _multiple(series, found.at, 2.0, limits)
+    twice = _multiple(series, found.at, found.shape, 2.0, limits)
     if twice is None or twice.events.depth.size < 3:
         return None
     return twice
