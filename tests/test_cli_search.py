@@ -15,6 +15,7 @@ from astropy.table import Table
 
 from starskope.cli import main
 from starskope.curves.container import LightCurves
+from starskope.curves.observer import earth_path, unit_vectors
 
 PERIOD, T0, DEPTH = 3.1, 1501.3, 0.01
 KEYS = {"period_days", "t0_bjd", "duration_days", "depth_ppm", "snr", "sde", "n_transits", "verdict"}
@@ -118,6 +119,19 @@ def test_a_store_of_many_stars_is_searched_star_by_star(tmp_path: Path, capsys, 
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[0].split()[:3] == ["target", "period", "d"]
+
+
+def test_epochs_of_spacecraft_times_are_told_at_the_barycentre(tmp_path: Path, capsys) -> None:
+    time, flux = light(6, depth=0.04)
+    place = unit_vectors([300.0], [-20.0])
+    curves = LightCurves(time, flux[:, None], observer=earth_path(time), direction=place)
+    _, (record,), _ = run(capsys, curves.write(tmp_path / "c.zarr"))
+    best = record["candidates"][0]
+    # The transits are regular at the spacecraft; at the barycentre they come earlier or later by up to 8 minutes.
+    cycle = round((best["t0_bjd"] - 2457000.0 - T0) / PERIOD)
+    delay = np.interp(T0 + cycle * PERIOD, time, curves.bjd(0) - time)
+    assert best["t0_bjd"] - 2457000.0 == pytest.approx(T0 + cycle * PERIOD + delay, abs=0.0025)
+    assert abs(delay) > 4e-3
 
 
 def test_a_person_reads_a_table(folder: Path, capsys) -> None:

@@ -161,6 +161,32 @@ def test_the_detrended_flux_is_taken_where_it_is_usable_else_the_plain_sum(path:
     assert LightCurves.read(write(path, plain)).meta["flux_column"] == "SAP_FLUX"
 
 
+PLAIN = {name: None for name in COLUMNS if "FLUX" in name}
+ONES = np.ones(N, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("columns", "product", "flux", "error"),
+    [
+        # QLP before sector 56, and from it on; EVEREST; a light curve that lightkurve wrote; TESS-SPOC's of frames.
+        ({"SAP_FLUX": ONES, "KSPSAP_FLUX": 2 * ONES, "KSPSAP_FLUX_ERR": 0.1 * ONES, "ORBITID": ONES}, "QLP", 2.0, 0.1),
+        (
+            {"SAP_FLUX": ONES, "DET_FLUX": 3 * ONES, "DET_FLUX_ERR": 0.2 * ONES, "SYS_RM_FLUX": ONES, "ORBITID": ONES},
+            *("QLP", 3.0, 0.2),
+        ),
+        ({"FLUX": 4 * ONES, "FCOR": 5 * ONES, "FRAW": ONES, "FRAW_ERR": 0.3 * ONES}, "EVEREST", 5.0, 0.3),
+        ({"FLUX": 4 * ONES, "FRAW": ONES, "FRAW_ERR": 0.3 * ONES}, "EVEREST", 4.0, 0.3),
+        ({"FLUX": 6 * ONES, "FLUX_ERR": 0.4 * ONES}, "table", 6.0, 0.4),
+        ({"SAP_FLUX": 7 * ONES, "SAP_FLUX_ERR": 0.5 * ONES}, "aperture sums", 7.0, 0.5),
+    ],
+)
+def test_columns_of_community_products(path: Path, columns, product: str, flux: float, error: float) -> None:
+    curves = LightCurves.read(write(path, PLAIN | columns))
+    assert curves.meta["product"] == product
+    assert set(curves.flux[:, 0].tolist()) == {flux}
+    np.testing.assert_allclose(curves.flux_err, error)
+
+
 def test_infinite_flux_and_errors_of_zero_are_not_known(path: Path) -> None:
     flux, error = COLUMNS["PDCSAP_FLUX"].copy(), COLUMNS["PDCSAP_FLUX_ERR"].copy()
     flux[3], flux[4], error[4], error[5] = np.inf, 0.0, 0.0, 0.0
