@@ -93,7 +93,7 @@ class Reference:
         return cls(
             0.01 * normal(random)[:, :n_hidden],
             x.mean(axis=0) if gaussian else np.log(mean / (1.0 - mean)),
-            np.zeros(n_hidden),
+            np.full(n_hidden, -1.0),
             seed,
             gaussian,
         )
