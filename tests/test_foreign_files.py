@@ -220,6 +220,15 @@ def test_cards_that_nobody_filled_in_are_not_known(path: Path) -> None:
     assert curves.stars.colnames == ["ra", "dec"]
 
 
+def test_a_malformed_card_that_nobody_needs_costs_no_file(path: Path) -> None:
+    data = write(path, primary={"PROCFAIL": 1, "TEFF": 5000.0}).read_bytes()
+    path.write_bytes(data.replace(b"PROCFAIL=                    1", b"PROCFAIL=                1 1 1"))
+    assert LightCurves.read(path).stars["teff"][0] == 5000.0
+    path.write_bytes(data.replace(b"TEFF    =               5000.0", b"TEFF    =             50 0.0.0"))
+    with pytest.raises(FrameError, match=r"card TEFF .* is not FITS"):
+        LightCurves.read(path)
+
+
 # --- damage ---------------------------------------------------------------------------------------------------------
 
 

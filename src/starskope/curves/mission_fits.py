@@ -8,8 +8,7 @@ FITS is untrusted: nothing is executed or unpickled, and no array is larger than
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +81,7 @@ def read_mission_fits(data: bytes, path: Path, time_zero: float | None = None) -
         held = ", ".join(list(BinaryTable(data, tables[0], name=what))[:8]) if tables else "no table"
         raise FrameError(f"{what} holds no light curve known here (found: {held}): expected columns TIME and a flux")
     hdu, table = found
-    own, primary = _filled(hdu.header), _filled(hdus[0].header)
-    header = ChainMap(own, primary)
+    header = _Cards(hdu.header, hdus[0].header)
     mission = mission_of(header)
     time_column = next(name for name in TIME_COLUMNS if name in table)
     zero = zero_from_cards(header, table.unit(time_column), mission, time_zero, what)
@@ -98,7 +96,7 @@ def read_mission_fits(data: bytes, path: Path, time_zero: float | None = None) -
     else:
         measured = _choose(table, header, what)
     # The table's RA_OBJ of early TESS files is off by the proper motion; the primary header's is the catalogue's.
-    stars = _star_table(star_cards(ChainMap(primary, own), mission))
+    stars = _star_table(star_cards(_Cards(hdus[0].header, hdu.header), mission))
     return _curves(measured, time, quality, zero, header, stars, mission, path)
 
 
@@ -109,14 +107,27 @@ def _star_table(cards: Mapping[str, tuple[Any, str, str]]) -> Table | None:
     return Table(columns) if columns else None
 
 
-def _filled(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cards that have a value, so that an empty card does not hide that of the primary header."""
-    filled = {}
-    for keyword in header:
-        value = header[keyword]
-        if value is not None and value != "":
-            filled[keyword] = value
-    return filled
+class _Cards(Mapping[str, Any]):
+    """The cards of several headers, the first that has a value counts; only cards that are asked for are parsed.
+
+    An empty card does not hide that of the next header, and a malformed one that nobody needs costs no file.
+    """
+
+    def __init__(self, *headers: Mapping[str, Any]) -> None:
+        self._headers = headers
+
+    def __getitem__(self, keyword: str) -> Any:
+        for header in self._headers:
+            value = header.get(keyword)
+            if value is not None and value != "":
+                return value
+        raise KeyError(keyword)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(keyword for header in self._headers for keyword in header))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 def _table(data: bytes, hdus: Sequence[Hdu], what: str) -> tuple[Hdu, BinaryTable] | None:
