@@ -28,11 +28,11 @@ struct BoxTrials {
 // What to write, (n_period, n_star) each; a null view is not computed. NaN where nothing could be measured: no duration
 // to try, or fewer than two points of the star. 0 where nothing dips; then there is no box.
 struct BoxResult {
-    View2<float> power;           // objective of the best dip
-    View2<float> inverted;        // of the best brightening
-    View2<float> depth;           // of the best dip: mean outside less mean inside
-    View2<std::int32_t> duration; // which one; -1 = no box
-    View2<std::int32_t> start;    // first bin of the box; -1 = no box
+    View2<float> power{};           // objective of the best dip
+    View2<float> inverted{};        // of the best brightening
+    View2<float> depth{};           // of the best dip: mean outside less mean inside
+    View2<std::int32_t> duration{}; // which one; -1 = no box
+    View2<std::int32_t> start{};    // first bin of the box; -1 = no box
 };
 
 struct BoxStars;
