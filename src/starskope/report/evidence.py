@@ -184,7 +184,8 @@ def _spectrum(curves: LightCurves, flux: F32, settings: SearchSettings) -> BoxSp
     def efficiency(power: F32 | None) -> F64:
         if power is None:
             return np.zeros(grid.periods.size)
-        return detrend(np.sqrt(2.0 * np.nan_to_num(power[:, 0])), *bands)
+        sde: F64 = detrend(np.sqrt(2.0 * np.nan_to_num(power[:, 0])), *bands)
+        return sde
 
     return BoxSpectrum(grid.periods, efficiency(found.power), efficiency(found.inverted_power))
 

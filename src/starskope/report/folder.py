@@ -167,7 +167,7 @@ class RunFolder:
         store = self.path / "spectra.zarr"
         if not store.is_dir():
             return {}
-        found = {}
+        found: dict[int, Spectrogram] = {}
         for chunk in sorted({star // STARS_PER_CHUNK for star in stars}):
             start = chunk * STARS_PER_CHUNK
             read = Spectrogram.read(store, stars=slice(start, start + STARS_PER_CHUNK))
