@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "kernels/box_jobs.hpp"
+#include "kernels/spectra_jobs.hpp"
 
 namespace starskope::detail {
 
@@ -48,6 +49,8 @@ struct Kernels {
     void (*clip)(const ClipJob&);
     size_t (*aperture_scratch)(double max_radius);
     void (*aperture_sums)(const ApertureJob&);
+    size_t (*spectrum_scratch)(const FftGrid& grid);
+    void (*spectra)(const SpectrumJob&);
     void (*box_prepare)(const BoxPrepareJob&);
     void (*box_plan)(const BoxPlanJob&);
     void (*box_tile)(const BoxTileJob&);

@@ -3,7 +3,12 @@
 #include <cmath>
 #include <complex>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
+
+#include "dispatch.hpp"
+#include "planner.hpp"
 
 namespace starskope {
 namespace {
@@ -35,54 +40,123 @@ std::vector<Complex> transform(const Complex* x, std::size_t n, std::size_t stri
     return out;
 }
 
-} // namespace
-
-void rfft(View2<const float> data, std::size_t n_fft, View2<float> real, View2<float> imaginary) {
-    std::vector<Complex> x(n_fft);
-    for (std::size_t i = 0; i < data.n_col; ++i) {
-        for (std::size_t j = 0; j < data.n_row; ++j) {
-            x[j] = data.data[j * data.stride + i];
-        }
-        const auto z = transform(x.data(), n_fft, 1);
-        for (std::size_t k = 0; k <= n_fft / 2; ++k) {
-            real.data[k * real.stride + i] = float(z[k].real());
-            imaginary.data[k * imaginary.stride + i] = float(z[k].imag());
-        }
+void require_length(std::size_t n_time, std::size_t n_fft, const char* name) {
+    if (n_fft < 1 || n_fft > max_fft_length) {
+        throw std::invalid_argument(std::string(name) + "=" + std::to_string(n_fft) + ": expected 1 to " +
+                                    std::to_string(max_fft_length));
+    }
+    if (n_time > n_fft) {
+        throw std::invalid_argument(std::string(name) + "=" + std::to_string(n_fft) + ": cannot hold the " +
+                                    std::to_string(n_time) + " times of the data");
     }
 }
 
-void power_spectrum(View2<const float> data, View1<const float> window, std::size_t n_fft, View2<float> out) {
-    for (std::size_t i = 0; i < data.n_col; ++i) {
-        std::vector<Complex> x(n_fft);
-        double sum = 0.0, count = 0.0, gain = 0.0;
-        for (std::size_t j = 0; j < data.n_row; ++j) {
-            const double value = data.data[j * data.stride + i];
-            if (std::isfinite(value)) {
-                sum += value;
-                count += 1.0;
+void require_shape(const View2<float>& out, std::size_t n_row, std::size_t n_col, const char* name) {
+    require_rows(out, name);
+    if (out.n_row != n_row || out.n_col != n_col) {
+        throw std::invalid_argument(std::string(name) + ": has shape " + std::to_string(out.n_row) + " x " +
+                                    std::to_string(out.n_col) + ", expected " + std::to_string(n_row) + " x " +
+                                    std::to_string(n_col));
+    }
+}
+
+// The window, ones where none is given, and the same in the order of the plan's rows.
+struct Window {
+    Window(View1<const float> given, std::size_t n_time, const detail::FftPlan& plan)
+        : values(n_time, 1.0f), rows(plan.n_row, 0.0f) {
+        for (std::size_t j = 0; j < n_time; ++j) {
+            if (given) {
+                values[j] = given.data[j];
+                if (!std::isfinite(values[j])) {
+                    throw std::invalid_argument("window[" + std::to_string(j) + "]=" + std::to_string(values[j]) +
+                                                ": expected a finite number");
+                }
             }
-        }
-        for (std::size_t j = 0; j < data.n_row; ++j) {
-            const double value = data.data[j * data.stride + i], w = window ? double(window.data[j]) : 1.0;
-            if (std::isfinite(value)) {
-                x[j] = (value - sum / count) * w;
-                gain += w;
-            }
-        }
-        const auto z = transform(x.data(), n_fft, 1);
-        for (std::size_t k = 0; k <= n_fft / 2; ++k) {
-            const double s = k == 0 || 2 * k == n_fft ? 1.0 : 4.0;
-            out.data[k * out.stride + i] = float(gain != 0.0 ? s * std::norm(z[k]) / (gain * gain) : nothing);
+            rows[plan.place[j]] = values[j];
         }
     }
+    std::vector<float> values, rows;
+};
+
+void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) {
+    if (job.n_series == 0) {
+        return;
+    }
+    const auto grid = detail::plan_fft(job.n_time, n_fft);
+    const Window taper(window, job.n_time, grid->plan);
+    const detail::Kernels& kernels = detail::active();
+    const auto scratch = detail::make_scratch<float>(kernels.spectrum_scratch(*grid));
+    job.grid = grid.get();
+    job.window = taper.values.data();
+    job.window_rows = taper.rows.data();
+    job.scratch = scratch.get();
+    kernels.spectra(job);
+}
+
+} // namespace
+
+void rfft(View2<const float> data, std::size_t n_fft, View2<float> real, View2<float> imaginary) {
+    require_rows(data, "data");
+    require_length(data.n_row, n_fft, "n_fft");
+    require_shape(real, n_fft / 2 + 1, data.n_col, "real");
+    require_shape(imaginary, n_fft / 2 + 1, data.n_col, "imaginary");
+    run({.data = data.data,
+         .n_time = data.n_row,
+         .n_series = data.n_col,
+         .row_stride = data.stride,
+         .n_segment = 1,
+         .subtract_mean = false,
+         .real = real.data,
+         .imaginary = imaginary.data,
+         .out_stride = real.stride,
+         .imaginary_stride = imaginary.stride},
+        {}, n_fft);
+}
+
+void power_spectrum(View2<const float> data, View1<const float> window, std::size_t n_fft, View2<float> out) {
+    require_rows(data, "data");
+    require_length(data.n_row, n_fft, "n_fft");
+    require_shape(out, n_fft / 2 + 1, data.n_col, "out");
+    if (window) {
+        require_size(window, data.n_row, "window");
+    }
+    run({.data = data.data,
+         .n_time = data.n_row,
+         .n_series = data.n_col,
+         .row_stride = data.stride,
+         .n_segment = 1,
+         .subtract_mean = true,
+         .power = out.data,
+         .out_stride = out.stride},
+        window, n_fft);
 }
 
 void spectrogram(View2<const float> data, View1<const float> window, std::size_t segment, std::size_t step,
                  View2<float> out) {
-    for (std::size_t first = 0, row = 0; first + segment <= data.n_row; first += step, row += segment / 2 + 1) {
-        power_spectrum({data.data + first * data.stride, segment, data.n_col, data.stride}, window, segment,
-                       {out.data + row * out.stride, segment / 2 + 1, out.n_col, out.stride});
+    require_rows(data, "data");
+    require_length(0, segment, "segment");
+    if (step < 1) {
+        throw std::invalid_argument("step=0: expected 1 or more");
     }
+    if (data.n_row < segment) {
+        throw std::invalid_argument("segment=" + std::to_string(segment) + ": the data have " +
+                                    std::to_string(data.n_row) + " times");
+    }
+    if (window) {
+        require_size(window, segment, "window");
+    }
+    const std::size_t n_segment = 1 + (data.n_row - segment) / step;
+    require_shape(out, n_segment * (segment / 2 + 1), data.n_col, "out");
+    run({.data = data.data,
+         .n_time = segment,
+         .n_series = data.n_col,
+         .row_stride = data.stride,
+         .n_segment = n_segment,
+         .segment_step = step,
+         .subtract_mean = true,
+         .power = out.data,
+         .out_stride = out.stride},
+        window, segment);
 }
 
 void lomb_scargle(View2<const float> data, const PointWeights& weights, std::size_t n_fft, View2<float> out) {

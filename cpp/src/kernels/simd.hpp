@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define STARSKOPE_INLINE static inline __attribute__((always_inline))
@@ -125,6 +127,57 @@ STARSKOPE_INLINE Doubles square_root(Doubles x) {
     return x;
 #endif
 }
+
+// a * b + c and a * b - c, rounded once where the processor can: v2 rounds twice and may differ in the last bit.
+#if defined(__AVX512F__)
+STARSKOPE_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+STARSKOPE_INLINE Floats multiply_subtract(Floats a, Floats b, Floats c) {
+    return _mm512_fmsub_ps(a, b, c);
+}
+STARSKOPE_INLINE Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
+    return _mm512_fmadd_pd(a, b, c);
+}
+STARSKOPE_INLINE Doubles multiply_subtract(Doubles a, Doubles b, Doubles c) {
+    return _mm512_fmsub_pd(a, b, c);
+}
+#elif defined(__FMA__)
+STARSKOPE_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+STARSKOPE_INLINE Floats multiply_subtract(Floats a, Floats b, Floats c) {
+    return _mm256_fmsub_ps(a, b, c);
+}
+STARSKOPE_INLINE Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
+    return _mm256_fmadd_pd(a, b, c);
+}
+STARSKOPE_INLINE Doubles multiply_subtract(Doubles a, Doubles b, Doubles c) {
+    return _mm256_fmsub_pd(a, b, c);
+}
+#elif defined(__aarch64__)
+STARSKOPE_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
+    return (Floats)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+STARSKOPE_INLINE Floats multiply_subtract(Floats a, Floats b, Floats c) {
+    return multiply_add(a, b, -c);
+}
+STARSKOPE_INLINE Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
+    return (Doubles)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+STARSKOPE_INLINE Doubles multiply_subtract(Doubles a, Doubles b, Doubles c) {
+    return multiply_add(a, b, -c);
+}
+#else
+template <class V>
+STARSKOPE_INLINE V multiply_add(V a, V b, V c) {
+    return a * b + c;
+}
+template <class V>
+STARSKOPE_INLINE V multiply_subtract(V a, V b, V c) {
+    return a * b - c;
+}
+#endif
 
 // Lanes 1, 2, ... of a, then lane 0 of b.
 STARSKOPE_INLINE Doubles shifted(Doubles a, Doubles b) {

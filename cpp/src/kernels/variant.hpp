@@ -22,6 +22,8 @@ size_t mean_scratch(size_t n_time);
 void mean(const ClipJob& job); // no clipping, no median
 size_t aperture_scratch(double max_radius);
 void aperture_sums(const ApertureJob& job);
+size_t spectrum_scratch(const FftGrid& grid);
+void spectra(const SpectrumJob& job);
 void box_prepare(const BoxPrepareJob& job);
 void box_plan(const BoxPlanJob& job);
 void box_tile(const BoxTileJob& job);

@@ -1,0 +1,284 @@
+// Panels of neighbouring series, copied from time-major memory into blocks of rows while their moments are taken.
+//
+// A block holds two series per lane: one as real parts, one as imaginary parts. Each is scaled by a power of two to
+// scatter near 1, so that the rounding errors of a bright series are not those of the faint one beside it.
+#pragma once
+
+#include "fft.hpp"
+
+namespace starskope::detail::STARSKOPE_VARIANT {
+namespace {
+
+constexpr size_t panel_series = 64; // 256 bytes of each row: memory is read at its full speed
+constexpr size_t block_series = 2 * lanes;
+constexpr size_t panel_blocks = panel_series / block_series;
+constexpr size_t chunk_rows = 16;
+constexpr size_t rows_ahead = 8; // that are called into cache before they are copied
+
+// Sums over the points of each series, about `reference`, which is one of its values.
+struct alignas(64) PanelMoments {
+    float reference[panel_series];
+    double sum[panel_series];
+    double squares[panel_series];
+    double count[panel_series];
+    double gain[panel_series]; // of the window at these points
+};
+
+// Series that stand in memory as rows `stride` apart.
+struct Rows {
+    const float* data;
+    size_t n_time;
+    size_t stride;
+};
+
+STARSKOPE_INLINE Doubles lower(Floats x) {
+    HalfFloats part;
+    __builtin_memcpy(&part, &x, sizeof part);
+    return __builtin_convertvector(part, Doubles);
+}
+
+STARSKOPE_INLINE Doubles upper(Floats x) {
+    HalfFloats part;
+    __builtin_memcpy(&part, (const char*)&x + sizeof part, sizeof part);
+    return __builtin_convertvector(part, Doubles);
+}
+
+STARSKOPE_INLINE void add_wide(double* p, Floats x) {
+    store_wide(p, load_wide(p) + lower(x));
+    store_wide(p + half, load_wide(p + half) + upper(x));
+}
+
+constexpr size_t strip = 4; // vectors of a row that are taken together
+
+// Copies rows [begin, end) of `strip` vectors; row of sample j is place[j] of the blocks. With gaps, missing values
+// become NaN and are left out of the sums. Sums over a chunk are float32 about the reference, those of chunks float64.
+// False where a value is missing that was not looked for.
+template <bool gaps>
+STARSKOPE_INLINE bool take_chunk(const Rows& rows, size_t begin, size_t end, const uint32_t* place, const float* window,
+                                 float* blocks, size_t block_size, PanelMoments& moments, size_t v) {
+    Floats reference[strip], sum[strip], squares[strip], count[strip], gain[strip];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < strip; ++i) {
+        reference[i] = load<Floats>(moments.reference + (v + i) * lanes);
+        sum[i] = squares[i] = count[i] = gain[i] = Floats{};
+    }
+    float total = 0.0f;
+    for (size_t j = begin; j < end; ++j) {
+        const size_t ahead = (j + rows_ahead < rows.n_time ? rows_ahead : 0) * rows.stride;
+        const float* const from = rows.data + j * rows.stride + v * lanes;
+        float* const to = blocks + v / 2 * block_size + place[j] * row_size<Floats>;
+        const Floats w = splat(window[j]);
+        total += window[j];
+#pragma GCC unroll 4
+        for (size_t i = 0; i < strip; ++i) {
+            if (v * lanes % 16 == 0 && i * lanes % 16 == 0) {
+                __builtin_prefetch(from + ahead + i * lanes);
+            }
+            Floats d = load<Floats>(from + i * lanes) - reference[i];
+            float* const here = to + i / 2 * block_size + i % 2 * lanes;
+            if constexpr (gaps) {
+                const Ints there = d - d == 0.0f;
+                store(here, there ? d : splat(__builtin_nanf("")));
+                d = there ? d : Floats{};
+                count[i] += there ? splat(1.0f) : Floats{};
+                gain[i] += there ? w : Floats{};
+            } else {
+                store(here, d);
+            }
+            sum[i] += d;
+            squares[i] = multiply_add(d, d, squares[i]);
+        }
+    }
+    if constexpr (!gaps) {
+        Ints wrong{};
+#pragma GCC unroll 4
+        for (size_t i = 0; i < strip; ++i) {
+            wrong |= sum[i] - sum[i] != 0.0f;
+            count[i] = splat(float(end - begin));
+            gain[i] = splat(total);
+        }
+        if (any(Longs(wrong))) {
+            return false;
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t i = 0; i < strip; ++i) {
+        const size_t at = (v + i) * lanes;
+        add_wide(moments.sum + at, sum[i]);
+        add_wide(moments.squares + at, squares[i]);
+        add_wide(moments.count + at, count[i]);
+        add_wide(moments.gain + at, gain[i]);
+    }
+    return true;
+}
+
+// The sums of one series in float64, where float32 could not hold its squares.
+void sum_again(const Rows& rows, size_t series, PanelMoments& moments) {
+    const double reference = moments.reference[series];
+    double sum = 0.0, squares = 0.0;
+    for (size_t j = 0; j < rows.n_time; ++j) {
+        const float x = rows.data[j * rows.stride + series];
+        if (x - x == 0.0f) {
+            sum += x - reference;
+            squares += (x - reference) * (x - reference);
+        }
+    }
+    moments.sum[series] = sum;
+    moments.squares[series] = squares;
+}
+
+// Of three finite values the middle one: no single wild point becomes the reference of its series.
+STARSKOPE_INLINE float middle(float a, float b, float c) {
+    return a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
+}
+
+float reference_of(const Rows& rows, size_t series) {
+    float found[3] = {};
+    const size_t from[3] = {0, rows.n_time / 3, 2 * (rows.n_time / 3)};
+    for (int i = 0; i < 3; ++i) {
+        found[i] = found[i > 0 ? i - 1 : 0];
+        for (size_t j = from[i]; j < rows.n_time; ++j) {
+            const float x = rows.data[j * rows.stride + series];
+            if (x - x == 0.0f) {
+                found[i] = x;
+                break;
+            }
+        }
+    }
+    return middle(found[0], found[1], found[2]);
+}
+
+// Neighbouring series, at most panel_series of them, in blocks that lie block_size floats apart. Rows hold the samples
+// less the reference of their series; padding is 0, missing values are the mean, and lanes without a series are 0.
+struct Panel {
+    const FftPlan* plan;
+    const float* window; // (n_time,)
+    float* blocks;
+    size_t block_size;
+    size_t n_series;
+    bool subtract_mean;
+    PanelMoments moments;
+
+    void take(const Rows& rows, size_t n) {
+        n_series = n;
+        moments = {};
+        for (size_t i = 0; i < n_series; ++i) {
+            moments.reference[i] = reference_of(rows, i);
+        }
+        bool gaps = false;
+        for (size_t begin = 0; begin < rows.n_time; begin += chunk_rows) {
+            const size_t end = begin + chunk_rows < rows.n_time ? begin + chunk_rows : rows.n_time;
+            gaps = take_rows(rows, begin, end) || gaps;
+        }
+        for (size_t i = 0; i < n_series; ++i) {
+            if (!(moments.squares[i] > 1e-30 * moments.count[i] && moments.squares[i] < 1e300)) {
+                sum_again(rows, i, moments);
+            }
+        }
+        for (size_t b = 0; b * block_series < n_series; ++b) {
+            float* const block = blocks + b * block_size;
+            for (size_t j = rows.n_time; j < plan->n; ++j) {
+                store_row<Floats>(block + plan->place[j] * row_size<Floats>, {Floats{}, Floats{}});
+            }
+            if (gaps) {
+                fill_gaps(block, b, rows.n_time);
+            }
+        }
+    }
+
+    // What is to be taken off the rows of a series, which already lack its reference.
+    float offset(size_t series) const {
+        const double n = moments.count[series] > 0.0 ? moments.count[series] : 1.0;
+        return subtract_mean ? float(moments.sum[series] / n) : -moments.reference[series];
+    }
+
+    // True where values are missing.
+    bool take_rows(const Rows& rows, size_t begin, size_t end) {
+        Rows from = rows;
+        size_t first = begin;
+        alignas(64) float padded[chunk_rows * panel_series];
+        if (n_series < panel_series) {
+            __builtin_memset(padded, 0, sizeof padded);
+            for (size_t j = begin; j < end; ++j) {
+                __builtin_memcpy(padded + (j - begin) * panel_series, rows.data + j * rows.stride,
+                                 n_series * sizeof(float));
+            }
+            from = {padded, end - begin, panel_series};
+            first = 0;
+        }
+        const size_t shift = begin - first, last = end - shift;
+        bool gaps = false;
+        for (size_t v = 0; v * lanes < n_series; v += strip) {
+            if (!take_chunk<false>(from, first, last, plan->place + shift, window + shift, blocks, block_size, moments,
+                                   v)) {
+                take_chunk<true>(from, first, last, plan->place + shift, window + shift, blocks, block_size, moments,
+                                 v);
+                gaps = true;
+            }
+        }
+        return gaps;
+    }
+
+    void fill_gaps(float* block, size_t b, size_t n_time) {
+        float fill[block_series];
+        for (size_t i = 0; i < block_series; ++i) {
+            fill[i] = offset(b * block_series + i);
+        }
+        const Complex<Floats> mean = load_row<Floats>(fill);
+        for (size_t j = 0; j < n_time; ++j) {
+            float* const row = block + plan->place[j] * row_size<Floats>;
+            const Complex<Floats> x = load_row<Floats>(row);
+            store_row<Floats>(row, {x.re == x.re ? x.re : mean.re, x.im == x.im ? x.im : mean.im});
+        }
+    }
+};
+
+// How the series of one block are brought to mean 0 and scatter near 1: row * scale - shift.
+struct alignas(64) Levels {
+    float scale[block_series];
+    float shift[block_series];
+};
+
+// 2^-e with 2^e near x; 1 where x is 0 or not finite.
+STARSKOPE_INLINE double inverse_scale(double x) {
+    int64_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    int64_t exponent = (bits >> 52 & 0x7ff) - 1023;
+    if (!(x > 0.0) || exponent > 1023) {
+        return 1.0;
+    }
+    exponent = exponent > 120 ? 120 : exponent < -120 ? -120 : exponent;
+    bits = (1023 - exponent) << 52;
+    __builtin_memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+
+void level_block(const Panel& panel, size_t block, Levels& levels) {
+    const PanelMoments& moments = panel.moments;
+    for (size_t i = 0; i < block_series; ++i) {
+        const size_t at = block * block_series + i;
+        const double n = moments.count[at] > 0.0 ? moments.count[at] : 1.0, offset = panel.offset(at);
+        const double square = moments.squares[at] / n + offset * (offset - 2.0 * moments.sum[at] / n); // about offset
+        const double scale = inverse_scale(__builtin_sqrt(square > 0.0 ? square : 0.0));
+        levels.scale[i] = float(scale);
+        levels.shift[i] = float(offset * scale);
+    }
+}
+
+// Levelled and windowed rows: what the first butterflies of a spectrum take in.
+struct Levelled {
+    Complex<Floats> scale, shift;
+    const float* window;
+
+    Levelled(const Levels& levels, const float* window_rows)
+        : scale(load_row<Floats>(levels.scale)), shift(load_row<Floats>(levels.shift)), window(window_rows) {}
+
+    Complex<Floats> operator()(const float* block, size_t row) const {
+        const Complex<Floats> x = load_row<Floats>(block + row * row_size<Floats>);
+        const Floats w = splat(window[row]);
+        return {multiply_subtract(x.re, scale.re, shift.re) * w, multiply_subtract(x.im, scale.im, shift.im) * w};
+    }
+};
+
+} // namespace
+} // namespace starskope::detail::STARSKOPE_VARIANT

@@ -1,0 +1,395 @@
+#include "planner.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <list>
+#include <mutex>
+#include <numeric>
+#include <tuple>
+#include <vector>
+
+#include "factors.hpp"
+
+namespace starskope::detail {
+namespace {
+
+using Complex = std::complex<double>;
+using Indices = std::vector<std::uint32_t>;
+
+constexpr double pi = 3.14159265358979323846;
+constexpr std::size_t plans_kept = 32;
+
+// exp(-2 pi i j / n)
+Complex root(std::uint64_t j, std::uint64_t n) {
+    return std::polar(1.0, -2.0 * pi * double(j % n) / double(n));
+}
+
+// A grid with the memory of its tables.
+class Planner {
+  public:
+    Planner(std::size_t n_time, std::size_t n_fft);
+    FftGrid grid{};
+
+  private:
+    FftTable keep(const std::vector<Complex>& values);
+    const std::uint32_t* keep(Indices&& values) { return indices_.emplace_back(std::move(values)).data(); }
+    FftTile tile(const std::vector<std::uint32_t>& radices);
+    FftSplit split(const Split& lengths, bool turned);
+    FftConvolution convolution(std::size_t length, const std::vector<Complex>& sequence);
+    void plan_smooth();
+    void plan_large_primes(std::size_t smooth, std::size_t large);
+    void rader(std::size_t prime, Indices& slot);
+    void bluestein(std::size_t length, Indices& slot);
+    void phases();
+    void pairs();
+
+    std::list<std::vector<float>> single_;
+    std::list<std::vector<double>> wide_;
+    std::list<Indices> indices_;
+    std::vector<FftPair> pairs_;
+    std::vector<FftBucket> buckets_;
+};
+
+// Rows of a tile in which element k comes to lie: the digits of k in reverse.
+Indices reversed(const FftTile& tile) {
+    Indices row(tile.length);
+    for (std::uint32_t k = 0; k < tile.length; ++k) {
+        std::uint32_t rest = k, block = tile.length;
+        for (int s = 0; s < tile.n_stage; ++s) {
+            block /= tile.stage[s].radix;
+            row[k] += rest % tile.stage[s].radix * block;
+            rest /= tile.stage[s].radix;
+        }
+    }
+    return row;
+}
+
+std::size_t rows_of(const FftSplit& split) {
+    return std::size_t(split.columns.length) * split.stride;
+}
+
+// Row of sample j before a split transform, and after a backward one.
+std::uint32_t natural_row(const FftSplit& split, std::size_t j) {
+    return std::uint32_t(j / split.rows.length * split.stride + j % split.rows.length);
+}
+
+FftTable Planner::keep(const std::vector<Complex>& values) {
+    std::vector<double> wide;
+    for (const Complex& value : values) {
+        wide.push_back(value.real());
+        wide.push_back(value.imag());
+    }
+    single_.emplace_back(wide.begin(), wide.end());
+    wide_.push_back(std::move(wide));
+    return {single_.back().data(), wide_.back().data()};
+}
+
+FftTile Planner::tile(const std::vector<std::uint32_t>& radices) {
+    FftTile tile{.length = 1, .n_stage = 0, .stage = {}};
+    for (const std::uint32_t radix : radices) {
+        tile.length *= radix;
+    }
+    std::uint32_t outer = 1;
+    for (const std::uint32_t radix : radices) {
+        FftStage& stage = tile.stage[tile.n_stage++];
+        stage = {radix, outer, tile.length / (outer * radix), {}, {}};
+        outer *= radix;
+        std::vector<Complex> twiddle;
+        for (std::uint32_t t = 0; t < stage.inner; ++t) {
+            for (std::uint32_t k = 1; k < radix; ++k) {
+                twiddle.push_back(root(std::uint64_t{t} * k, std::uint64_t{radix} * stage.inner));
+            }
+        }
+        if (stage.inner > 1) {
+            stage.twiddle = keep(twiddle);
+        }
+        if (!has_butterfly(radix)) {
+            std::vector<Complex> roots;
+            for (std::uint32_t j = 0; j < radix; ++j) {
+                roots.push_back(root(j, radix));
+            }
+            stage.roots = keep(roots);
+        }
+    }
+    return tile;
+}
+
+FftSplit Planner::split(const Split& lengths, bool turned) {
+    FftSplit split{.columns = tile(lengths.columns), .rows = tile(lengths.rows), .stride = 0, .twiddle = {}};
+    const std::uint32_t n_column = split.columns.length, n_row = split.rows.length;
+    split.stride = n_column > 1 ? n_row | 1 : n_row; // odd: rows a power of two apart would share cache sets
+    if (turned && n_column > 1 && n_row > 1) {
+        const Indices row = reversed(split.columns);
+        std::vector<Complex> twiddle(std::size_t(n_column) * n_row);
+        for (std::uint32_t t = 0; t < n_row; ++t) {
+            for (std::uint32_t k = 0; k < n_column; ++k) {
+                twiddle[std::size_t(t) * n_column + row[k]] = root(std::uint64_t{t} * k, twiddle.size());
+            }
+        }
+        split.twiddle = keep(twiddle);
+    }
+    return split;
+}
+
+// Elements of the transform of `sequence` by definition of its own plan would need a transform: this one is plain.
+std::vector<Complex> plain_transform(const std::vector<Complex>& x) {
+    const std::size_t n = x.size();
+    if (n == 1) {
+        return x;
+    }
+    const std::size_t p = smallest_prime(n), m = n / p;
+    std::vector<Complex> out(n), part(m);
+    for (std::size_t r = 0; r < p; ++r) {
+        for (std::size_t j = 0; j < m; ++j) {
+            part[j] = x[r + p * j];
+        }
+        part = plain_transform(part);
+        for (std::size_t k = 0; k < n; ++k) {
+            out[k] += root(std::uint64_t{r} * k, n) * part[k % m];
+        }
+    }
+    return out;
+}
+
+FftConvolution Planner::convolution(std::size_t length, const std::vector<Complex>& sequence) {
+    FftConvolution result{.length = std::uint32_t(length), .n_row = 0, .split = {}, .kernel = {}};
+    Split lengths = best_split(length);
+    if (lengths.rows.empty()) {
+        std::swap(lengths.rows, lengths.columns); // the kernel meets the groups
+    }
+    result.split = split(lengths, true);
+    result.n_row = std::uint32_t(rows_of(result.split));
+    const Indices column = reversed(result.split.columns), row = reversed(result.split.rows);
+    const std::vector<Complex> transformed = plain_transform(sequence);
+    std::vector<Complex> kernel(length);
+    for (std::size_t k = 0; k < length; ++k) {
+        const std::size_t n_column = column.size();
+        kernel[column[k % n_column] * row.size() + row[k / n_column]] = transformed[k] / double(length);
+    }
+    result.kernel = keep(kernel);
+    return result;
+}
+
+void Planner::plan_smooth() {
+    FftPlan& plan = grid.plan;
+    plan.groups = FftGroups::smooth;
+    Split lengths = best_split(plan.n);
+    if (lengths.columns.empty()) {
+        lengths.columns = {1}; // the first butterflies take the samples in, be they none
+    }
+    plan.split = split(lengths, true);
+    plan.n_group = plan.split.columns.length;
+    plan.n_column = plan.split.rows.length;
+    plan.group_rows = plan.split.stride;
+    Indices columns(plan.n_column);
+    std::iota(columns.begin(), columns.end(), 0u);
+    plan.columns = keep(std::move(columns));
+    plan.n_row = std::uint32_t(rows_of(plan.split));
+    const Indices column = reversed(plan.split.columns), row = reversed(plan.split.rows);
+    Indices place(plan.n), row_of(plan.n);
+    for (std::uint32_t j = 0; j < plan.n; ++j) {
+        place[j] = natural_row(plan.split, j);
+        row_of[j] = column[j % plan.n_group] * plan.split.stride + row[j / plan.n_group];
+    }
+    plan.place = keep(std::move(place));
+    plan.row_of = keep(std::move(row_of));
+}
+
+// X[g^e] = x[0] + sum over q of x[g^q] w^(g^(q + e)): a convolution over the exponents (Rader 1968).
+void Planner::rader(std::size_t prime, Indices& slot) {
+    const std::size_t g = primitive_root(prime);
+    std::vector<Complex> sequence(prime - 1);
+    Indices power(prime - 1);
+    std::size_t value = 1;
+    for (std::size_t e = 0; e + 1 < prime; ++e, value = value * g % prime) {
+        power[e] = std::uint32_t(value);
+        sequence[(prime - 1 - e) % (prime - 1)] = root(value, prime);
+    }
+    FftPlan& plan = grid.plan;
+    plan.groups = FftGroups::rader;
+    plan.convolution = convolution(prime - 1, sequence);
+    plan.group_rows = (1 + plan.convolution.n_row) | 1;
+    for (std::size_t e = 0; e + 1 < prime; ++e) {
+        slot[power[e]] = 1 + natural_row(plan.convolution.split, e);
+    }
+}
+
+// j k = (j^2 + k^2 - (k - j)^2) / 2 makes a transform of any length a convolution (Bluestein 1970).
+void Planner::bluestein(std::size_t length, Indices& slot) {
+    const std::size_t padded = cheap_length(2 * length - 1);
+    std::vector<Complex> chirp, sequence(padded);
+    for (std::size_t j = 0; j < length; ++j) {
+        chirp.push_back(root(std::uint64_t{j} * j, 2 * length));
+        sequence[j] = sequence[(padded - j) % padded] = std::conj(chirp[j]);
+        slot[j] = std::uint32_t(j);
+    }
+    FftPlan& plan = grid.plan;
+    plan.groups = FftGroups::bluestein;
+    plan.convolution = convolution(padded, sequence);
+    plan.group_rows = std::uint32_t(length) | 1;
+    plan.n_buffer = plan.convolution.n_row;
+    plan.chirp = keep(chirp);
+    Indices buffered, returned;
+    for (std::size_t j = 0; j < length; ++j) {
+        buffered.push_back(natural_row(plan.convolution.split, j));
+        returned.push_back(natural_row(plan.convolution.split, (padded - j) % padded));
+    }
+    plan.buffered = keep(std::move(buffered));
+    plan.returned = keep(std::move(returned));
+}
+
+// n = s P without common factor: sample (P j1 + s j2) mod n turns the transform into s columns and then s groups
+// without twiddles between them, and element k is found at (k mod s, k mod P) (Good 1958).
+void Planner::plan_large_primes(std::size_t smooth, std::size_t large) {
+    FftPlan& plan = grid.plan;
+    Indices slot(large);
+    if (prefers_rader(large)) {
+        rader(large, slot);
+    } else {
+        bluestein(large, slot);
+    }
+    Split lengths = best_split(smooth);
+    lengths.columns.insert(lengths.columns.end(), lengths.rows.begin(), lengths.rows.end());
+    if (lengths.columns.empty()) {
+        lengths.columns = {1};
+    }
+    plan.n_group = std::uint32_t(smooth);
+    plan.n_column = std::uint32_t(large);
+    plan.n_row = std::uint32_t(smooth) * plan.group_rows;
+    plan.columns = indices_.emplace_back(slot).data();
+    plan.split = {.columns = tile(lengths.columns), .rows = tile({}), .stride = plan.group_rows, .twiddle = {}};
+    const Indices column = reversed(plan.split.columns);
+    Indices place(plan.n), row_of(plan.n);
+    for (std::size_t j1 = 0; j1 < smooth; ++j1) {
+        for (std::size_t j2 = 0; j2 < large; ++j2) {
+            place[(large * j1 + smooth * j2) % plan.n] = std::uint32_t(j1) * plan.group_rows + slot[j2];
+        }
+    }
+    for (std::size_t k = 0; k < plan.n; ++k) {
+        row_of[k] = column[k % smooth] * plan.group_rows + slot[k % large];
+    }
+    plan.place = keep(std::move(place));
+    plan.row_of = keep(std::move(row_of));
+}
+
+void Planner::phases() {
+    if (grid.n_residue == 1) {
+        return;
+    }
+    const FftPlan& plan = grid.plan;
+    std::vector<Complex> phase(std::size_t(grid.n_residue) * plan.n_row);
+    for (std::size_t i = 0; i < grid.n_residue; ++i) {
+        for (std::size_t j = 0; j < plan.n; ++j) {
+            phase[i * plan.n_row + plan.place[j]] = root(std::uint64_t{i} * j, grid.n_fft);
+        }
+    }
+    grid.phase = keep(phase);
+}
+
+void Planner::pairs() {
+    const FftPlan& plan = grid.plan;
+    const std::size_t n_residue = grid.n_residue;
+    struct Place {
+        std::uint32_t residue, group, row;
+    };
+    const auto find = [&](std::size_t k) {
+        const std::uint32_t row = plan.row_of[k / n_residue];
+        return Place{std::uint32_t(k % n_residue), row / plan.group_rows, row};
+    };
+    struct Entry {
+        FftBucket bucket;
+        FftPair pair;
+    };
+    std::vector<Entry> entries;
+    for (std::size_t k = 0; k <= grid.n_fft / 2; ++k) {
+        Place a = find(k), b = find((grid.n_fft - k) % grid.n_fft);
+        const bool swapped = std::pair(a.residue, a.group) > std::pair(b.residue, b.group);
+        // The block of the second residue follows that of the first.
+        (swapped ? a : b).row += a.residue != b.residue ? plan.n_row : 0;
+        const FftPair pair{std::uint32_t(k), a.row, b.row};
+        if (swapped) {
+            std::swap(a, b);
+        }
+        entries.push_back({{a.residue, a.group, b.residue, b.group, 0, 0}, pair});
+    }
+    const auto key = [](const Entry& e) {
+        return std::tuple(e.bucket.residue, e.bucket.mirror_residue, e.bucket.group, e.bucket.mirror_group);
+    };
+    std::stable_sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) { return key(a) < key(b); });
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        if (i == 0 || key(entries[i]) != key(entries[i - 1])) {
+            buckets_.push_back(entries[i].bucket);
+            buckets_.back().first_pair = std::uint32_t(i);
+        }
+        buckets_.back().end_pair = std::uint32_t(i + 1);
+        pairs_.push_back(entries[i].pair);
+    }
+    grid.pairs = pairs_.data();
+    grid.buckets = buckets_.data();
+    grid.n_bucket = std::uint32_t(buckets_.size());
+}
+
+Planner::Planner(std::size_t n_time, std::size_t n_fft) {
+    grid.n_fft = std::uint32_t(n_fft);
+    grid.n_residue = std::uint32_t(n_fft / n_time);
+    grid.plan.n = std::uint32_t(n_fft / grid.n_residue);
+    const std::size_t large = large_part(grid.plan.n);
+    if (large == 1) {
+        plan_smooth();
+    } else {
+        plan_large_primes(grid.plan.n / large, large);
+    }
+    phases();
+    pairs();
+}
+
+// Plans in use of late, newest first.
+class Plans {
+  public:
+    std::shared_ptr<const FftGrid> find(std::size_t n_time, std::size_t n_fft) {
+        const std::lock_guard lock(mutex_);
+        for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+            if (entry->n_time == n_time && entry->n_fft == n_fft) {
+                entries_.splice(entries_.begin(), entries_, entry);
+                return entry->grid;
+            }
+        }
+        return nullptr;
+    }
+
+    void add(std::size_t n_time, std::size_t n_fft, std::shared_ptr<const FftGrid> grid) {
+        const std::lock_guard lock(mutex_);
+        entries_.push_front({n_time, n_fft, std::move(grid)});
+        if (entries_.size() > plans_kept) {
+            entries_.pop_back();
+        }
+    }
+
+  private:
+    struct Entry {
+        std::size_t n_time, n_fft;
+        std::shared_ptr<const FftGrid> grid;
+    };
+    std::mutex mutex_;
+    std::list<Entry> entries_;
+};
+
+} // namespace
+
+std::shared_ptr<const FftGrid> plan_fft(std::size_t n_time, std::size_t n_fft) {
+    static Plans plans;
+    if (n_time == 0 || n_fft % n_time != 0) {
+        n_time = n_fft; // padded inside the transform: one plan for all such n_time
+    }
+    if (auto known = plans.find(n_time, n_fft)) {
+        return known;
+    }
+    // Outside the lock: two threads may make the same plan, and either will do.
+    const auto planner = std::make_shared<const Planner>(n_time, n_fft);
+    std::shared_ptr<const FftGrid> grid(planner, &planner->grid);
+    plans.add(n_time, n_fft, grid);
+    return grid;
+}
+
+} // namespace starskope::detail
