@@ -223,7 +223,8 @@ def tell_outcome(outcome: Outcome, *, as_json: bool) -> None:
     else:
         if outcome.already_done:
             say(f"{outcome.path} is finished: nothing to do (--restart would begin again)")
-        took = "done before" if outcome.already_done else format_duration(sum((outcome.timings_s or {}).values()))
+        took = format_duration(sum((outcome.timings_s or {}).values())) + f", {format_bytes(outcome.peak_memory_bytes)}"
+        took = "done before" if outcome.already_done else took
         n_flagged = outcome.n_frame - outcome.n_used - len(outcome.left_out)
         flagged = f" ({n_flagged} more are flagged or restless: measured only)" if n_flagged else ""
         say(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet
+from astropy.table import Table
 
 from starskope.curves.container import LightCurves
 from starskope.frames.stacked import Stack
@@ -24,6 +25,7 @@ from starskope.progress import Progress, format_duration
 from starskope.report.page import rebuild_page
 from starskope.synth import SectorConfig, SyntheticSector
 from starskope.synth.endpoint import Endpoint
+from starskope.synth.recovery import planets_in, recovered
 from starskope.synth.verify import check_light_curves, check_stack
 from starskope.transfer.options import TransferOptions
 
@@ -32,6 +34,10 @@ __all__ = ["run_demo", "verify"]
 _MAX_SPREAD = 1.1
 _MAX_MEDIAN = 0.1
 _MAX_NOISE_RATIO = 1.3
+_MIN_FOUND = 0.9
+_MIN_AT_PERIOD = 0.85
+_MAX_INVENTED = 0.005
+_MAX_MISNAMED = 0.05
 
 
 def run_demo(
@@ -75,7 +81,7 @@ def run_demo(
             options=TransferOptions(endpoint_url=endpoint.url),
         )
         (outcome,) = run(job, dest, progress=progress).ccds
-    progress.note("holding stack and light curves against the truth")
+    progress.note("holding stack, light curves and candidates against the truth")
     verification = verify(dest, sector)
     run_file = dest / "run.json"
     told = {**json.loads(run_file.read_text()), "verification": verification}
@@ -123,13 +129,67 @@ def verify(dest: Path, sector: SyntheticSector) -> dict[str, Any]:
         if row["n_star"]:
             name = f"scatter over expected noise, Tmag {row['tmag_low']:.0f}-{row['tmag_high']:.0f}"
             checks.append(_check(f"{name}, {row['n_star']} quiet isolated stars", row["ratio"], _MAX_NOISE_RATIO))
+    if (dest / "candidates.ecsv").exists():
+        window = json.loads((dest / "run.json").read_text())["identity"]["flatten_window"]
+        candidates = Table.read(dest / "candidates.ecsv", format="ascii.ecsv")
+        checks += check_candidates(candidates, curves.mask().normalize().flatten(window=window), sector)
     note = (
         f"Truth: the noise-free frames that were stacked, on {pulls['n_pixel']:,} pixels that are not saturated and "
         "hold no variable star; for the light curves the photon, sky and read noise of each aperture, the curve being "
-        "divided by its running median over a day."
+        "divided by its running median over a day; for the candidates what each star does. A planet counts with three "
+        "transits and a signal-to-noise ratio of 12: depth in the aperture over the scatter of the quiet cadences, "
+        "times the square root of the cadences in transit. A claim that names the star whose light it is (same_as) is "
+        "none on the quiet star."
     )
     return {"note": note, "checks": checks}
 
 
+def check_candidates(candidates: Table, curves: LightCurves, sector: SyntheticSector) -> list[dict[str, Any]]:
+    """Hold claims against what the stars do.
+
+    Parameters
+    ----------
+    candidates : Table
+        Of the job.
+    curves : LightCurves
+        As they were searched.
+    sector : SyntheticSector
+        The truth.
+
+    Returns
+    -------
+    list of dict
+        Checks, as `verify` returns them; those for which there is no star are left out.
+    """
+    planets = planets_in(curves, sector)
+    counted = planets[planets["counts"]]
+    kinds = dict(zip(sector.stars["tic_id"].tolist(), sector.stars["kind"].tolist(), strict=True))
+    kind = np.array([kinds[int(tic)] for tic in candidates["tic_id"]])
+    claimed = np.asarray(candidates["claim"], bool)
+    invented = claimed & (kind == "quiet") & (np.asarray(candidates["same_as"]) < 0)
+    misnamed = claimed & (kind == "binary") & (np.asarray(candidates["verdict"]) == "planet-like")
+    checks = []
+    if len(counted):
+        found = recovered(candidates, counted)
+        name = f"{len(counted)} planets of signal-to-noise 12 and more with three transits:"
+        checks.append(_check_least(f"{name} found", float(np.mean(found["found"])), _MIN_FOUND))
+        checks.append(
+            _check_least(f"{name} found at the true period", float(np.mean(found["at_period"])), _MIN_AT_PERIOD)
+        )
+    for what, of, wrong, limit in (
+        ("quiet stars: with a claim of their own", "quiet", invented, _MAX_INVENTED),
+        ("binaries: called planet-like", "binary", misnamed, _MAX_MISNAMED),
+    ):
+        stars = np.unique(np.asarray(candidates["star"])[kind == of])
+        if stars.size:
+            share = np.unique(np.asarray(candidates["star"])[wrong]).size / stars.size
+            checks.append(_check(f"{stars.size} {what}", share, limit))
+    return checks
+
+
 def _check(name: str, value: float, limit: float) -> dict[str, Any]:
     return {"name": name, "value": f"{value:.3f}", "limit": f"at most {limit:g}", "passed": bool(value <= limit)}
+
+
+def _check_least(name: str, value: float, limit: float) -> dict[str, Any]:
+    return {"name": name, "value": f"{value:.3f}", "limit": f"at least {limit:g}", "passed": bool(value >= limit)}

@@ -111,6 +111,8 @@ class Outcome:
         An earlier run had finished: nothing was done now.
     timings_s : mapping
         Seconds per step.
+    peak_memory_bytes : int
+        Largest resident set of the process that made the products, whatever else it did; 0 = not known.
     error : str
         Why the CCD failed as a whole; empty when it did not.
     """
@@ -127,6 +129,7 @@ class Outcome:
     no_search: str = ""
     already_done: bool = False
     timings_s: Mapping[str, float] | None = None
+    peak_memory_bytes: int = 0
     error: str = ""
 
     @property
@@ -176,6 +179,7 @@ def read_outcome(run: Mapping[str, Any], out: Path) -> Outcome:
         stars_left_out=tuple(LeftOutStars(**stars) for stars in run["stars_left_out"]),
         no_search=run["no_search"],
         already_done=True,
+        peak_memory_bytes=run["peak_memory_bytes"],
     )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import platform
+import resource
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -77,12 +79,14 @@ def publish_products(
         "versions": versions(),
         "products": [name for name in PRODUCTS if name in made],
         "timings_s": timings,
+        "peak_memory_bytes": 0,
     }
     progress.note("drawing the report")
     began = time.monotonic()
     (work / "run.json").write_text(json.dumps(run, indent=1))
     page = rebuild_page(work)
     timings["report"] = time.monotonic() - began
+    run["peak_memory_bytes"] = peak_memory()
     (work / "report.html").write_text(page)
     (work / "run.json").write_text(json.dumps(run, indent=1))
     # Everything is on this disk by now: from here on names change, and `run.json` comes last.
@@ -105,6 +109,12 @@ def _remove(path: Path) -> None:
 
 def _off_ccd(n_star: int) -> str:
     return f", {n_star} star{'s' if n_star > 1 else ''} of the catalogue off the CCD" if n_star > 0 else ""
+
+
+def peak_memory() -> int:
+    """Return the largest resident set of this process so far, bytes."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else 1024 * largest
 
 
 def versions() -> dict[str, str]:
