@@ -86,14 +86,14 @@ class Reference:
     gaussian: bool
 
     @classmethod
-    def begin(cls, x: F64, n_hidden: int, seed: tuple[int, int], *, gaussian: bool) -> Reference:
+    def begin(cls, x: F64, n_hidden: int, seed: tuple[int, int], *, gaussian: bool, centered: bool) -> Reference:
         n_visible = x.shape[1]
         random = words(seed, WEIGHTS, 0, 0, n_visible, n_hidden + n_hidden % 2)
         mean = np.clip(x.mean(axis=0), 0.01, 0.99)
         return cls(
             0.01 * normal(random)[:, :n_hidden],
             x.mean(axis=0) if gaussian else np.log(mean / (1.0 - mean)),
-            np.full(n_hidden, -1.0),
+            np.full(n_hidden, -1.0 if centered else 0.0),
             seed,
             gaussian,
         )

@@ -103,7 +103,7 @@ def test_training_follows_the_reference_draw_for_draw(visible: str, case: str) -
     rate = 0.1 if gaussian else 1.0
     settings = {"k": 1, "persistent": False, "centered": True, "learning_rate": rate, "batch_size": 20, **CASES[case]}
     rbm = RBM(7, visible=visible, n_epochs=6, random_state=SEED, **settings).fit(x)
-    expected = reference.Reference.begin(x, 7, key(SEED), gaussian=gaussian)
+    expected = reference.Reference.begin(x, 7, key(SEED), gaussian=gaussian, centered=settings["centered"])
     start = expected.weights.copy()
     expected.train(x, n_epochs=6, **settings)
     near = atol_trained(18, np.abs(x).max())
@@ -116,7 +116,7 @@ def test_a_layer_wider_than_a_tile_follows_the_reference() -> None:
     x = data(30, 270, gaussian=False)
     settings = {"k": 1, "persistent": False, "centered": True, "learning_rate": 0.05, "batch_size": 30}
     rbm = RBM(300, visible="bernoulli", n_epochs=2, random_state=SEED, **settings).fit(x)
-    expected = reference.Reference.begin(x, 300, key(SEED), gaussian=False)
+    expected = reference.Reference.begin(x, 300, key(SEED), gaussian=False, centered=True)
     expected.train(x, n_epochs=2, **settings)
     np.testing.assert_allclose(rbm.weights_, expected.weights, rtol=0, atol=atol_trained(2, 1.0))
     np.testing.assert_allclose(rbm.hidden_bias_, expected.hidden_bias, rtol=0, atol=270 * atol_trained(2, 1.0))
