@@ -45,7 +45,7 @@ def false_alarm_probability(scores: F64, inverted: F64, counts: NDArray[np.bool_
     inverted : (n_star,) float64
         Best score of every star's inverted light; NaN is left out.
     counts : (n_star,) bool
-        Whether that inverted box would have passed all other tests.
+        Whether that inverted box would be claimed.
     prior : (location, scale)
         Of a Gumbel distribution that noise follows; it counts as `PRIOR_WEIGHT` stars do.
 
@@ -57,14 +57,15 @@ def false_alarm_probability(scores: F64, inverted: F64, counts: NDArray[np.bool_
     -----
     The larger of two numbers. One is the tail of a Gumbel distribution (the best of many trials) through the median and
     the upper quartile of the inverted scores, which a quarter of variable stars cannot move; the prior helps few stars,
-    so that one file has a probability too. The other is the part of the stars whose inverted box is as high and
-    would be claimed: what the batch has that no distribution of noise foresees.
+    so that one file has a probability too. The other is the part of the stars, one left out, whose inverted box is as
+    high and would be claimed: what the batch has that no distribution of noise foresees; one star alone is no measure.
     """
     known = np.isfinite(inverted)
     location, scale = _gumbel(inverted[known], prior)
     tail = -np.expm1(-np.exp(-np.minimum((scores - location) / scale, DEEPEST_TAIL)))
     rivals = np.sort(inverted[known & counts])
-    counted = (rivals.size - np.searchsorted(rivals, scores, side="left")) / (np.count_nonzero(known) + 1.0)
+    as_high = rivals.size - np.searchsorted(rivals, scores, side="left")
+    counted = np.maximum(as_high - 1, 0) / (np.count_nonzero(known) + 1.0)
     return np.asarray(np.where(np.isfinite(scores), np.maximum(tail, counted), np.nan))
 
 
@@ -114,14 +115,14 @@ def conclude(blocks: Sequence[BlockSearch], stars: Table, settings: SearchSettin
         raise ValueError(f"stars has {len(stars)} rows for {n_star} searched stars: give the table of the same stars")
     inverted = np.concatenate([block.inverted for block in blocks] or [np.zeros(0)])
     inverted_single = np.concatenate([block.inverted_single for block in blocks] or [np.zeros(0)])
-    repeats = np.concatenate([block.inverted_repeats for block in blocks] or [np.zeros(0)]) > 0
+    would_pass = np.concatenate([block.inverted_passes for block in blocks] or [np.zeros(0)]) > 0
     rows = _rows(blocks, settings)
     radius = _floats(stars, "rad")
     kinds = np.array([row.candidate.kind for row in rows])
     scores = np.array([row.candidate.score for row in rows])
     alarm = np.full(len(rows), np.nan)
     for kind, against, counts, prior in (
-        (PERIODIC, inverted, repeats, PERIODIC_PRIOR),
+        (PERIODIC, inverted, would_pass, PERIODIC_PRIOR),
         (SINGLE, inverted_single, np.ones(n_star, bool), SINGLE_PRIOR),
     ):
         which = kinds == kind

@@ -27,7 +27,7 @@ from starskope.search.refine import LONGEST_DUTY, locate
 from starskope.search.series import StarSeries, centred, near_events, usable_errors
 from starskope.search.settings import Grid, SearchSettings, refuse_other_units
 from starskope.search.single import Dip, allowed_periods, find_dips
-from starskope.search.verdict import LEAST_EVENTS, passes, repeats
+from starskope.search.verdict import LEAST_EVENTS, passes
 from starskope.search.vetting import Limits, Measured, measure, vet
 
 __all__ = ["BlockSearch", "search_block"]
@@ -61,8 +61,8 @@ class BlockSearch:
         Ranges of periods that the coverage allows a single event, days; NaN = none.
     inverted, inverted_single : (n_star,) float64
         Score of the best box and of the best single event in the star's light turned upside down; NaN = no data.
-    inverted_repeats : (n_star,) float64
-        1 where that box has all that a claim needs but the score, else 0.
+    inverted_passes : (n_star,) float64
+        1 where that box would be claimed, else 0.
     delay : (n_star, n_candidates) float64
         Barycentric minus spacecraft time at ``t0``, which is barycentric where that is known, days; NaN = not known.
     """
@@ -71,7 +71,7 @@ class BlockSearch:
     allowed: F64
     inverted: F64
     inverted_single: F64
-    inverted_repeats: F64
+    inverted_passes: F64
     delay: F64
 
     @property
@@ -90,7 +90,7 @@ class BlockSearch:
             "allowed": self.allowed,
             "inverted": self.inverted,
             "inverted_single": self.inverted_single,
-            "inverted_repeats": self.inverted_repeats,
+            "inverted_passes": self.inverted_passes,
             "delay": self.delay,
         }
 
@@ -104,7 +104,7 @@ class BlockSearch:
             An array is missing.
         """
         names = field_names()
-        needed = [*names, "allowed", "inverted", "inverted_single", "inverted_repeats", "delay"]
+        needed = [*names, "allowed", "inverted", "inverted_single", "inverted_passes", "delay"]
         if missing := [name for name in needed if name not in arrays]:
             raise ValueError(f"a searched block lacks {', '.join(missing)}: search the block again")
         values = {name: np.asarray(arrays[name], np.float64) for name in names}
@@ -122,7 +122,7 @@ class _Star:
     ranges: list[list[tuple[float, float]]] = field(default_factory=list)
     inverted: float = math.nan
     inverted_single: float = math.nan
-    inverted_repeats: float = 0.0
+    inverted_passes: float = 0.0
 
 
 def search_block(curves: LightCurves, settings: SearchSettings, *, workers: int = 1) -> BlockSearch:
@@ -204,7 +204,7 @@ def _search_pass(
         series = StarSeries.of(star.time, left[:, j], errors_j, grid.cadence)
         if n_pass <= 1:
             turned = _best(replace(series, flux=-series.flux), _snr(spectra.inverted_power, j), grid, bands)
-            star.inverted, star.inverted_repeats = turned.score, float(repeats(turned, settings))
+            star.inverted, star.inverted_passes = turned.score, float(passes(turned, settings))
         dips, bump = _single(series, star, curves, grid)
         if n_pass == 0:
             star.inverted_single = bump
@@ -372,6 +372,6 @@ def _packed(stars: list[_Star], n_candidates: int, axis: F64) -> BlockSearch:
         allowed,
         np.array([star.inverted for star in stars], np.float64),
         np.array([star.inverted_single for star in stars], np.float64),
-        np.array([star.inverted_repeats for star in stars], np.float64),
+        np.array([star.inverted_passes for star in stars], np.float64),
         delay,
     )

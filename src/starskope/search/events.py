@@ -68,9 +68,9 @@ class PhaseScan(NamedTuple):
     bump : float
         Signal-to-noise ratio of the highest bump.
     sine_gain : float
-        Largest gain of a sine among the harmonics of the period that a box may imitate.
-    box_gain : float
-        Gain of the box at phase 0 in the same unit.
+        Largest gain of a sine and its first overtone among the harmonics of the period that a box may imitate.
+    box_gain, secondary_gain : float
+        Gains of the boxes at phase 0 and at the other dip in the same unit.
     """
 
     coherent: float
@@ -78,6 +78,7 @@ class PhaseScan(NamedTuple):
     bump: float
     sine_gain: float
     box_gain: float
+    secondary_gain: float
 
 
 def measure_events(series: StarSeries, at: Ephemeris, shape: DipShape, noise: Noise, level: float) -> Events:
@@ -164,15 +165,17 @@ def scan_phases(series: StarSeries, at: Ephemeris, noise: Noise, level: float) -
     w, y = phase_sums(series.time, flux, series.weight, at.period, start, n_cell, CELLS_PER_BOX)
     box_gain = float(y[0] ** 2 / w[0]) if w[0] > 0 and y[0] < 0 else 0.0
     single_w, single_y = phase_sums(series.time, flux, series.weight, at.period, start, n_cell, 1)
-    waves = np.fft.rfft(single_y)
-    n_wave = min(max(int(0.5 * at.period / at.duration), 1), waves.size - 1)
-    sine_gain = float(2.0 * np.max(np.abs(waves[1 : n_wave + 1])) ** 2 / max(single_w.sum(), 1e-300))
+    gains = 2.0 * np.abs(np.fft.rfft(single_y)) ** 2 / max(float(single_w.sum()), 1e-300)
+    # A wave and its first overtone, as spots on two sides of a star make them, for every wave the box may follow.
+    n_wave = min(max(int(0.5 * at.period / at.duration), 1), (gains.size - 1) // 2)
+    wave = np.arange(1, n_wave + 1)
+    sine_gain = float((gains[wave] + gains[2 * wave]).max())
     offset = np.minimum(np.arange(n_cell), n_cell - np.arange(n_cell)) * cell
     per_event = max(at.duration / series.cadence, 1.0)
     # Weights have mean 1: one event that counts as observed is enough, its error says the rest.
     usable = (offset > PRIMARY_WIDTH * at.duration) & (w >= LEAST_COVERAGE * per_event)
     if not usable.any():
-        return PhaseScan(1.0, float("nan"), 0.0, sine_gain, box_gain)
+        return PhaseScan(1.0, float("nan"), 0.0, sine_gain, box_gain, 0.0)
     significance = np.zeros(n_cell)
     variance = noise.white**2 / w[usable] + noise.red**2 * np.minimum(per_event / w[usable], 1.0)
     significance[usable] = -y[usable] / w[usable] / np.sqrt(variance)
@@ -180,4 +183,5 @@ def scan_phases(series: StarSeries, at: Ephemeris, noise: Noise, level: float) -
     coherent = max(1.0, float(1.4826 * np.median(np.abs(inside - np.median(inside)))))
     deepest = int(np.argmax(np.where(usable, significance, -np.inf)))
     bump = max(0.0, float(-inside.min())) / coherent
-    return PhaseScan(coherent, deepest / n_cell, bump, sine_gain, box_gain)
+    other_gain = float(y[deepest] ** 2 / w[deepest]) if y[deepest] < 0 else 0.0
+    return PhaseScan(coherent, deepest / n_cell, bump, sine_gain, box_gain, other_gain)

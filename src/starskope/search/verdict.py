@@ -19,8 +19,10 @@ LEAST_CONSISTENT = 0.6
 """Part of the observed events that agree with the depth."""
 LEAST_STEADINESS = 0.5
 """Part of the depth that must stay when the event that carries most of it is left out."""
-LEAST_SINE_RATIO = 1.0
-"""Gain of the box over that of any sine that it may imitate: 2.6 or more for a box, below 0.7 for a sine."""
+LEAST_SINE_RATIO = 1.3
+"""Gain of the box over that of any sine with its overtone that it may imitate. Such waves leave a box less than 1, and
+what detrending makes of them up to 1.2; a box of the longest duty (0.16) has 1.6, planets in synthetic sectors 1.8 to
+20."""
 LEAST_CONTRAST = 1.5
 """Signal-to-noise ratio over that of the highest bump at any phase, or, of a single event, of the next excursion."""
 BINARY_SIGMA, BINARY_FRACTION = 5.0, 0.1

@@ -7,6 +7,7 @@ thresholds of claims: those are the verdict's.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 from starskope.search import events as per_event
@@ -130,12 +131,15 @@ def vet(series: StarSeries, found: Measured, limits: Limits, sde: float) -> Cand
             best, errors = better, (fitted[0], fitted[1])
     scan = per_event.scan_phases(series, best.at, best.noise, best.level)
     secondary, phase = _secondary(series, best, scan), scan.secondary_phase
+    box_gain = scan.box_gain
     if secondary is not None and secondary.depth.value >= OWN_SIGMA * secondary.depth.error:
-        # What dips at the same phase every time is no noise.
+        # What dips at the same phase every time is no noise, and no sine has two dips as sharp.
+        box_gain += scan.secondary_gain
         best = _at(series, best.at, best.shape, phase)
         scan = per_event.scan_phases(series, best.at, best.noise, best.level)._replace(secondary_phase=phase)
         secondary = _secondary(series, best, scan)
-    return _describe(best, scan, secondary, sde, errors)
+    sine_ratio = box_gain / scan.sine_gain if scan.sine_gain > 0 else math.inf
+    return replace(_describe(best, scan, secondary, errors), sde=sde, sine_ratio=sine_ratio)
 
 
 def _is_better(other: Measured, best: Measured) -> bool:
@@ -168,7 +172,6 @@ def _describe(
     found: Measured,
     scan: PhaseScan,
     secondary: _Secondary | None,
-    sde: float,
     errors: tuple[float, float],
 ) -> Candidate:
     at, events, depth = found.at, found.events, found.depth
@@ -184,7 +187,6 @@ def _describe(
         depth=depth.value,
         depth_err=error,
         snr=depth.value / error,
-        sde=sde,
         n_transits=float(events.depth.size),
         n_consistent=float(per_event.n_consistent(events, depth.value)),
         steadiness=per_event.steadiness(events),
@@ -194,7 +196,6 @@ def _describe(
         secondary_err=max(other.error, other.formal * scan.coherent),
         secondary_phase=scan.secondary_phase,
         bump=scan.bump,
-        sine_ratio=scan.box_gain / scan.sine_gain if scan.sine_gain > 0 else math.inf,
         n_secondary=float(secondary.n_event) if secondary else 0.0,
         flat_bottom=shape.bottom if shape else math.nan,
         flat_bottom_max=shape.bottom_max if shape else math.nan,
