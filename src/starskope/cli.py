@@ -88,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     from starskope import cli_learn, cli_search, cli_spectra
 
     parser = argparse.ArgumentParser(
-        prog="starskope", description="From TESS full frame images to stacked images and light curves."
+        prog="starskope",
+        description="From TESS full frame images to stacked images, light curves, transit candidates and learned features.",
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 

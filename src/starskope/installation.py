@@ -19,11 +19,15 @@ from starskope.runconfig import program_version
 
 __all__ = ["describe_installation"]
 
-_LIBRARIES = ("numpy", "scipy", "numba", "astropy", "astroquery", "aiobotocore", "zarr", "pyarrow", "matplotlib")
+_LIBRARIES = (
+    *("numpy", "scipy", "numba", "scikit-learn", "nifty-ls", "astropy", "astroquery", "aiobotocore", "zarr", "pyarrow"),
+    "matplotlib",
+)
 # Optional part -> (modules that it needs, how to install them).
 _OPTIONAL = {
     "demo (S3 server in here)": (("moto", "flask"), "pip install 'starskope[demo]'"),
     "demo (limb-darkened transits)": (("batman",), "pip install 'starskope[demo]'"),
+    "lightkurve objects": (("lightkurve",), "pip install 'starskope[interop]'"),
     "CRC32C and CRC64NVME checks": (("awscrt",), "pip install awscrt"),
 }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.curves.missions import PIPELINE_FLAG
 from starskope.validation import integer_at_least
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _TESS = (
     | 4096  # scattered light
     | 8192  # planet search exclude
     | 16384  # bad calibration
+    | PIPELINE_FLAG  # what a community pipeline flags beside the mission
 )
 _KEPLER = (
     1  # attitude tweak
