@@ -275,6 +275,13 @@ def test_stars_without_any_light(crowded_dir: Path, tmp_path: Path) -> None:
     assert not candidates["claim"].any()
 
 
+def test_a_period_beyond_the_frames_is_refused_before_any_work(crowded_dir: Path, tmp_path: Path) -> None:
+    told = r"period_max is 5 days, these 40 frames span 0\.\d+: search up to 0\.\d+ \(three transits\), or leave it out"
+    with pytest.raises(ValueError, match=told):
+        run(config_for(crowded_dir, period_max=5.0), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_too_few_frames_give_light_curves_and_the_reason(crowded_dir: Path, tmp_path: Path) -> None:
     frames = tuple(frame_files(crowded_dir)[:6])
     out = tmp_path / "out"
@@ -299,7 +306,7 @@ def test_the_folder_of_an_earlier_version_is_refused(undisturbed: Path, crowded_
     del told["products"], told["no_search"], told["stars_left_out"]
     told["counts"] = {name: told["counts"][name] for name in ("n_frame", "n_used", "n_star")}
     path.write_text(json.dumps(told))
-    message = r"settings that the version which made it did not have \(model, .*seed\).*--restart to replace"
+    message = r"with other settings that the version which made it did not have \(model, .*seed\).*--restart to replace"
     with pytest.raises(ValueError, match=message):
         run(config_for(crowded_dir), tmp_path / "out")
 

@@ -7,6 +7,7 @@ to read a pixel: names, sizes and times of modification are all it looks at.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,15 @@ class FrameList:
     def n_bytes(self) -> int:
         """Bytes of all frames whose size is known."""
         return sum(size for size in self.sizes if size > 0)
+
+    @property
+    def span_days(self) -> float:
+        """Days from the first frame to the last, as the names tell; NaN where they do not."""
+        try:
+            first, last = (FfiKey.parse(self.names[i].removesuffix(".gz").removesuffix(".fz")).start for i in (0, -1))
+        except (IndexError, ValueError):
+            return math.nan
+        return (last - first).total_seconds() / 86400.0
 
     def digest(self) -> str:
         """SHA-256 over names, sizes and tags: the same for the same frames wherever they lie."""

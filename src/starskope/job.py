@@ -45,7 +45,7 @@ from starskope.products import (
 )
 from starskope.progress import Progress
 from starskope.publishing import publish_products
-from starskope.runconfig import RunConfig, find_named, identity
+from starskope.runconfig import RunConfig, find_named, identity, refuse_long_periods
 from starskope.starblocks import StarBlocks
 from starskope.transfer.facade import run_sync
 
@@ -201,6 +201,7 @@ async def _run_ccd(
     known = await _beside(identity, config, ccd, frames, reduction)
     if not len(frames):
         raise FrameError(f"no calibrated frames among {len(frames.refused)}: {frames.refused[0][1]}")
+    refuse_long_periods(config, frames)
     created = await _beside(missing_folders, out)
     journal = await _beside(Journal, out)
     try:

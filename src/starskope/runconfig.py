@@ -20,7 +20,7 @@ from starskope.framelist import NO_CCD, CcdId, FrameList, group_named, labels
 from starskope.parallel import resolve_workers
 from starskope.transfer.options import TransferOptions
 
-__all__ = ["RunConfig", "describe_difference", "find_named", "identity", "program_version"]
+__all__ = ["RunConfig", "describe_difference", "find_named", "identity", "program_version", "refuse_long_periods"]
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,21 @@ class RunConfig:
         remedy = "give a file that `starskope learn train` has written"
         model = "none" if self.model is None else _digest_file("model", self.model, remedy)
         return {"starskope version": program_version(), "catalog": catalog, "model": model, **chosen}
+
+
+def refuse_long_periods(config: RunConfig, frames: FrameList) -> None:
+    """Refuse to begin what would end without a search.
+
+    Raises
+    ------
+    ValueError
+        The names of the frames tell that they span less than the longest period.
+    """
+    if config.period_max is not None and config.period_max > frames.span_days:
+        raise ValueError(
+            f"period_max is {config.period_max:g} days, these {len(frames)} frames span {frames.span_days:.4g}: "
+            f"search up to {0.5 * frames.span_days:.4g} (three transits), or leave it out"
+        )
 
 
 def program_version() -> str:
