@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="starskope",
-        description="From TESS full frame images to stacked images, light curves, transit candidates and learned features.",
+        description="From TESS full frame images to stacks, light curves, transit candidates and learned features.",
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
