@@ -284,3 +284,23 @@ def test_only_the_durations_that_a_period_allows() -> None:
         search(time, flux, limits=(longest, shortest))
     with pytest.raises(ValueError, match="limits"):
         search(time, flux, limits=(shortest[:-1], longest[:-1]))
+
+
+def test_other_stars_matter_by_rounding_alone() -> None:
+    time, flux = noise(150, 40, 0.02)
+    whole = search(time, flux)
+    for star in (0, 3, 39):
+        alone = search(time, flux[:, [star]])
+        np.testing.assert_allclose(alone.power[:, 0], whole.power[:, star], rtol=1e-6)
+
+
+def test_a_periodogram_tells_and_draws_itself() -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    time, flux = noise(150, 3)
+    found = search(time, flux)
+    assert repr(found) == "<BoxPeriodogram: 6 periods x 3 stars, 0.31-7.9 d, 3 durations, objective 'snr'>"
+    axes = found.plot(1)
+    shown = axes.lines[0].get_xydata()
+    np.testing.assert_array_equal(shown[:, 0], np.sort(PERIODS))
+    np.testing.assert_array_equal(shown[:, 1], found.snr[np.argsort(PERIODS), 1])
+    pyplot.close(axes.figure)

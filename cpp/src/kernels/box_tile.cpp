@@ -30,9 +30,11 @@ STARSKOPE_INLINE Ints load_bytes(const uint8_t* p) {
 #if defined(__AVX512F__)
     return (Ints)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #elif defined(__AVX2__)
-    return (Ints)_mm256_cvtepu8_epi32(_mm_loadu_si64(p));
+    return (Ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 #elif defined(__x86_64__)
-    return (Ints)_mm_cvtepu8_epi32(_mm_loadu_si32(p));
+    int32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return (Ints)_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
 #else
     typedef uint8_t Bytes __attribute__((vector_size(lanes)));
     Bytes v;

@@ -21,12 +21,16 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
+# Periods per call of the core: enough to plan them together, few enough to share among workers.
+_STEP = 64
+
 
 class BoxSearch:
     """Stars made ready for the box search, to be searched at any list of periods.
 
     Long grids are searched piece by piece, so that memory is bounded: each call of `periodogram` returns its own
-    periods only. Results do not depend on the split.
+    periods only, and what it finds at a period does not depend on the others. A star's result does not depend on the
+    other stars, save that times which no star has are left out: then they agree to rounding (1e-6).
 
     Parameters
     ----------
@@ -53,6 +57,34 @@ class BoxSearch:
     ------
     ValueError, TypeError
         Times that do not increase, errors that are 0 or negative, shapes that differ, durations out of order.
+
+    Notes
+    -----
+    At each period points fall into phase bins that begin with the first time, computed as astropy computes them. Every
+    box of whole bins from every bin is tried, also across the end of the period (where astropy's fast method loses a
+    bin); only dips count. With weights ``w = flux_err**-2``, ``depth = y_out - y_in`` and ``depth_err**2 = 1 / w_in +
+    1 / w_out``.
+
+    The core holds flux and weights as integers scaled by each star, so that its sums are exact: any order of points,
+    instruction set and number of workers gives the same bytes. Cost per star and period: one addition per point and
+    ``n_bin * n_duration`` boxes, 16 stars at a time; what stars share (bins, common weights) is computed once. Stars
+    that miss points of their own or have errors of their own take about twice as long. Memory: 4 bytes per point and
+    star, 8 with errors per point, and 4 to 20 per period and star of one call.
+
+    References
+    ----------
+    Kovacs, Zucker & Mazeh 2002, A&A 391, 369, doi:10.1051/0004-6361:20020802. Hartman & Bakos 2016, Astronomy and
+    Computing 17, 1, doi:10.1016/j.ascom.2016.05.006.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> time = np.arange(0.0, 27.0, 1 / 48)
+    >>> flux = np.where(np.abs((time - 1.3) % 3.0) < 0.1, 0.99, 1.0).astype(np.float32)
+    >>> search = BoxSearch(time, flux[:, None], durations=[0.1, 0.2])
+    >>> found = search.periodogram([2.9, 3.0, 3.1])
+    >>> int(found.power[:, 0].argmax()), round(float(found.depth[1, 0]), 4), round(float(found.t0[1, 0]), 2)
+    (1, 0.01, 1.35)
     """
 
     def __init__(
@@ -104,13 +136,18 @@ class BoxSearch:
         inverted : bool
             Search the flux upside down as well (power only), which costs little beside.
         details : bool
-            Keep depth, duration and epoch; without them the power alone takes a quarter of the memory.
+            Keep depth, duration and epoch; the power alone takes a quarter of the memory.
         workers : int
             Threads; -1 = all CPUs. Any number gives the same bytes.
 
         Returns
         -------
         BoxPeriodogram
+
+        Raises
+        ------
+        ValueError
+            A period that is not above 0 or holds more than four million bins, limits out of order.
         """
         trial = as_float64(periods, "periods", 1)
         if (bad := np.flatnonzero(~(np.isfinite(trial) & (trial > 0.0)))).size:
@@ -139,16 +176,16 @@ class BoxSearch:
                 start=None if start is None else start[rows],
             )
 
-        map_ranges(search, trial.size, 64, workers)
+        map_ranges(search, trial.size, _STEP, workers)
         return BoxPeriodogram(
             period=trial,
             durations=self.durations,
             bin_width=self.durations[np.minimum(first, self.durations.size - 1)] / self.oversample,
             power=power,
             inverted_power=upside_down,
-            depth_=depth,
-            duration_index_=index,
-            start_=start,
+            _depth=depth,
+            _duration_index=index,
+            _start=start,
             weight=self.weight,
             time0=self.time0,
             objective=self.objective,

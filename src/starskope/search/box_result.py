@@ -1,12 +1,12 @@
 """What the box search finds: the best box of every star at every trial period.
 
-Owns the arrays and what follows from them alone. Refuses to search (``box``) and to judge a peak.
+Owns the arrays, what follows from them alone, and a first plot. Refuses to search (``box``) and to judge a peak.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ Objective = Literal["snr", "likelihood"]
 _T = TypeVar("_T", bound=np.generic)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BoxPeriodogram:
     """The best box of every star at every period.
 
@@ -30,40 +30,48 @@ class BoxPeriodogram:
     NaN. In both cases there is no box: ``duration_index`` and ``start`` are -1, ``duration`` and ``t0`` NaN.
     """
 
-    period: F64 = field(repr=False)
+    period: F64
     """(n_period,) days."""
     durations: F64
     """(n_duration,) days: the trial durations as they were given."""
-    bin_width: F64 = field(repr=False)
+    bin_width: F64
     """(n_period,) days: the shortest duration tried at each period over ``oversample``."""
-    power: F32 = field(repr=False)
+    power: F32
     """Log-likelihood gain of the best box: with the objective "snr" ``depth**2 / (2 depth_err**2)``, with "likelihood"
     astropy's ``w_in depth**2 / 2``. With ``flux_err=None`` errors are 1, so its unit is that of the flux squared."""
-    inverted_power: F32 | None = field(repr=False)
+    inverted_power: F32 | None
     """The same for the flux turned upside down, where asked for: what noise alone reaches."""
-    depth_: F32 | None = field(repr=False)
-    duration_index_: I32 | None = field(repr=False)
-    start_: I32 | None = field(repr=False)
-    weight: F64 = field(repr=False)
+    _depth: F32 | None
+    _duration_index: I32 | None
+    _start: I32 | None
+    weight: F64
     """(n_star,) sum of ``flux_err**-2`` over the points of each star (their number with ``flux_err=None``)."""
     time0: float
     """The first time: phase 0 of every period."""
     objective: Objective
 
+    def __repr__(self) -> str:
+        n_period, n_star = self.power.shape
+        span = f", {self.period.min():.4g}-{self.period.max():.4g} d" if n_period else ""
+        return (
+            f"<BoxPeriodogram: {n_period} periods x {n_star} stars{span}, {self.durations.size} durations, "
+            f"objective {self.objective!r}>"
+        )
+
     @property
     def depth(self) -> F32:
         """Mean flux out of the box less that in it, in the unit of the flux."""
-        return _kept(self.depth_)
+        return _kept(self._depth)
 
     @property
     def duration_index(self) -> I32:
         """Which of ``durations``; -1 = no box."""
-        return _kept(self.duration_index_)
+        return _kept(self._duration_index)
 
     @property
     def start(self) -> I32:
         """Phase bin in which the box begins, counted from ``time0``; -1 = no box."""
-        return _kept(self.start_)
+        return _kept(self._start)
 
     @property
     def duration(self) -> F32:
@@ -75,6 +83,32 @@ class BoxPeriodogram:
         """Middle of the box that begins in the first cycle, in ``[time0, time0 + period)``; NaN = no box."""
         middle: F64 = self.start * self.bin_width[:, None] + 0.5 * self._length()
         return self.time0 + np.mod(middle, self.period[:, None])
+
+    def plot(self, star: int = 0, axes: Any = None) -> Any:
+        """Draw the signal-to-noise ratio (or, for "likelihood", the power) of one star against the period.
+
+        Parameters
+        ----------
+        star : int
+            Column of the flux.
+        axes : matplotlib axes, optional
+
+        Returns
+        -------
+        matplotlib axes
+        """
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.subplots()[1]
+        order = np.argsort(self.period)
+        values = self.snr if self.objective == "snr" else self.power
+        axes.plot(self.period[order], values[order, star], lw=0.7, color="C0")
+        axes.set_xscale("log")
+        axes.set_xlabel("period [d]")
+        axes.set_ylabel("depth / error" if self.objective == "snr" else "log-likelihood gain")
+        axes.set_title(f"star {star}")
+        return axes
 
     def _length(self) -> F64:
         chosen = np.append(self.durations, np.nan)[self.duration_index]

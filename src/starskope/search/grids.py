@@ -49,12 +49,11 @@ def transit_duration(period: ArrayLike, density: float = 1.0) -> F64:
     ----------
     Seager & Mallen-Ornelas 2003, ApJ 585, 1038, doi:10.1086/346105.
     """
-    return np.cbrt(as_float64(period, "period") / _cubed_scale(density))
+    return np.cbrt(as_float64(period, "period")) * _duration_at_one_day(density)
 
 
-def _cubed_scale(density: float) -> float:
-    """Return P / D^3, per day^2."""
-    return math.pi**2 * _G_RHO_SUN * positive(density, "density") / 3.0
+def _duration_at_one_day(density: float) -> float:
+    return math.cbrt(3.0 / (math.pi**2 * _G_RHO_SUN * positive(density, "density")))
 
 
 def duration_limits(
@@ -77,9 +76,10 @@ def duration_limits(
         Days, `transit_duration` at the highest and at the lowest density, neither below ``cadence``.
     """
     low, high = _density_range(densities)
+    stretch = np.cbrt(as_float64(periods, "periods"))
     return (
-        np.maximum(transit_duration(periods, high), cadence),
-        np.maximum(transit_duration(periods, low), cadence),
+        np.maximum(stretch * _duration_at_one_day(high), cadence),
+        np.maximum(stretch * _duration_at_one_day(low), cadence),
     )
 
 
@@ -200,7 +200,7 @@ def period_grid(
         raise ValueError(f"duration_min={duration_min}: expected days, 0 or more")
     # D = scale f**(-1/3), or duration_min at frequencies above the knee. Trials are uniform in the integral of
     # df / (D f), which is 3 f**(1/3) / scale, then log(f / knee) / duration_min.
-    scale = float(transit_duration(1.0, density))
+    scale = _duration_at_one_day(density)
     knee = (scale / duration_min) ** 3 if duration_min > 0.0 else math.inf
     at_knee = 3.0 * np.cbrt(knee) / scale
 
