@@ -152,7 +152,7 @@ def test_the_matched_box_compares_with_its_flanks_and_keeps_off_gaps() -> None:
     time = time[(time < 5.0) | (time > 5.5)]
     rng = np.random.default_rng(8)
     flux, weight = 1e-3 * rng.standard_normal(time.size), rng.uniform(0.5, 1.5, time.size)
-    middle, depth, _ = matched_box(time, flux, weight, duration, cadence)
+    middle, depth, _, clear = matched_box(time, flux, weight, duration, cadence)
     for i in (100, 150, 400):
         offset = time - time[i]
         inside = (offset >= -0.125 - 1e-9) & (offset < 0.125 - 1e-9)
@@ -162,6 +162,14 @@ def test_the_matched_box_compares_with_its_flanks_and_keeps_off_gaps() -> None:
         assert middle[i] == time[i]
     near_gap = (np.abs(time - 5.0) < 1.4 * duration) | (np.abs(time - 5.5) < 1.4 * duration)
     assert near_gap.any()
-    assert np.isnan(depth[near_gap]).all()
-    assert np.isnan(depth[time < 1.4 * duration]).all()
-    assert np.isfinite(depth[(time > 1.0) & (time < 4.0)]).all()
+    assert not clear[near_gap].any()
+    assert not clear[time < 1.4 * duration].any()
+    assert clear[(time > 1.0) & (time < 4.0)].all()
+    assert np.isfinite(depth[clear]).all()
+    # Beside a gap the one flank that is there has to do.
+    i = np.flatnonzero(time < 5.0)[-7]
+    offset = time - time[i]
+    inside = (offset >= -0.125 - 1e-9) & (offset < 0.125 - 1e-9)
+    left = (offset >= -0.375 - 1e-9) & (offset < -0.125 - 1e-9)
+    expected = np.average(flux[left], weights=weight[left]) - np.average(flux[inside], weights=weight[inside])
+    assert depth[i] == pytest.approx(expected, abs=1e-15)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -24,7 +25,7 @@ __all__ = ["conclude", "false_alarm_probability", "shared_signals"]
 
 F64 = NDArray[np.float64]
 
-PERIODIC_PRIOR, SINGLE_PRIOR = (4.75, 0.36), (3.50, 0.31)
+PERIODIC_PRIOR, SINGLE_PRIOR = (4.54, 0.28), (3.55, 0.285)
 """Location and scale of the Gumbel distributions that the best inverted boxes and events of 5,120 noise curves follow:
 1,282 points of half an hour, flattened; half of them with red noise of 0.05 to 1 d, 0.2 to 1.5 times the white."""
 PRIOR_WEIGHT = 20.0
@@ -33,6 +34,8 @@ LEAST_SCALE = 0.7
 DEEPEST_TAIL = 500.0
 """Scales above the location beyond which probabilities are all 1e-217: none shall be 0."""
 CROWD = 5
+INVERTED_KEPT = 1000
+"""Highest scores of the inverted light that the table of candidates carries in its ``meta``."""
 ID_COLUMNS = ("tic_id", "kepler_id", "epic_id", "gaia_id", "name")
 
 
@@ -140,7 +143,30 @@ def conclude(blocks: Sequence[BlockSearch], stars: Table, settings: SearchSettin
         # Noise, and light that may be another star's, has no nature that its own numbers could tell.
         unknown = row.candidate.kind == PERIODIC and (same >= 0 or not row.passes)
         verdicts.append("ambiguous" if unknown else verdict(row.candidate, float(radius[row.star])))
-    return _table(rows, claim, verdicts, alarm, same_as, stars, time_zero)
+    table = _table(rows, claim, verdicts, alarm, same_as, stars, time_zero)
+    table.meta["inverted"] = _inverted_summary(inverted, would_pass, inverted_single, settings)
+    return table
+
+
+def _inverted_summary(
+    inverted: F64, would_pass: NDArray[np.bool_], inverted_single: F64, settings: SearchSettings
+) -> dict[str, Any]:
+    """Tell, as plain JSON, what the light upside down gave: the highest scores, and how many pass as a claim does."""
+
+    def highest(scores: F64) -> list[float]:
+        known = np.sort(scores[np.isfinite(scores)])[::-1]
+        return [round(float(score), 3) for score in known[:INVERTED_KEPT]]
+
+    with np.errstate(invalid="ignore"):
+        n_periodic = int(np.count_nonzero(would_pass & (inverted >= settings.snr_min)))
+        n_single = int(np.count_nonzero(inverted_single >= settings.single_snr_min))
+    return {
+        "n_star": int(np.count_nonzero(np.isfinite(inverted))),
+        "n_claim": n_periodic,
+        "n_single": n_single,
+        "periodic": highest(inverted),
+        "single": highest(inverted_single),
+    }
 
 
 def _rows(blocks: Sequence[BlockSearch], settings: SearchSettings) -> list[_Row]:

@@ -43,11 +43,13 @@ class Noise:
         return np.where(w > 0, self.white**2 / np.where(w > 0, w, 1.0), np.inf) + self.red**2
 
 
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def mad_scatter(values: F64) -> float:
     """Return the standard deviation from the median absolute deviation; NaN of nothing."""
     if values.size == 0:
-        return float("nan")
-    return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
+        return np.nan
+    sigma: float = MAD_TO_SIGMA * np.median(np.abs(values - np.median(values)))
+    return sigma
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -114,8 +116,7 @@ def _split(time: F64, flux: F64, weight: F64, duration: float) -> tuple[float, f
     """White and red noise, as `box_noise` returns them."""
     if time.size == 0:
         return np.nan, 0.0
-    scaled = flux * np.sqrt(weight)
-    white = MAD_TO_SIGMA * np.median(np.abs(scaled - np.median(scaled)))
+    white = mad_scatter(flux * np.sqrt(weight))
     means, weights = box_means(time, flux, weight, duration, duration / STEPS_PER_BOX)
     if means.size:
         full = weights >= 0.5 * np.median(weights)

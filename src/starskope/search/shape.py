@@ -33,6 +33,8 @@ WINDOW = 1.5
 """Durations on either side of the middle that take part."""
 LEAST_POINTS = 8
 N_ITERATION = 6
+SINGULAR = 1e-9
+"""Determinant of the normal matrix, its diagonal scaled to 1, below which period and epoch cannot be told apart."""
 
 
 class DipShape(NamedTuple):
@@ -110,7 +112,7 @@ def fit_ephemeris(series: StarSeries, at: Ephemeris, shape: DipShape, level: flo
         return unchanged
     epoch, period = middle, at.period
     covariance = np.zeros((3, 3))
-    scatter = math.nan
+    rest = flux
     for _ in range(N_ITERATION):
         x = (time - epoch - number * period) / at.duration
         model = smeared_trapezoid(x, shape.length, shape.bottom, shape.smear)
@@ -132,7 +134,7 @@ def fit_ephemeris(series: StarSeries, at: Ephemeris, shape: DipShape, level: flo
         if not (scale > 0).all():
             return unchanged
         scaled = normal / np.outer(scale, scale)
-        if np.linalg.cond(scaled) > 1e10:
+        if not np.linalg.det(scaled) > SINGULAR:
             return unchanged
         covariance = np.linalg.inv(scaled) / np.outer(scale, scale)
         step = covariance @ ((columns * root_w[:, None] ** 2).T @ left)
@@ -140,7 +142,8 @@ def fit_ephemeris(series: StarSeries, at: Ephemeris, shape: DipShape, level: flo
         epoch += float(np.clip(step[1], -limit, limit))
         reach = limit / max(float(np.abs(number).max()), 1.0)
         period += float(np.clip(step[2], -reach, reach))
-        scatter = mad_scatter(root_w * (left - columns @ step))
+        rest = left - columns @ step
+    scatter = mad_scatter(root_w * rest)
     farthest = max(float(np.abs(number).max()), 1.0)
     if abs(epoch - middle) > 0.5 * at.duration or abs(period - at.period) * farthest > 0.5 * at.duration:
         return unchanged

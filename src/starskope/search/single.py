@@ -28,6 +28,10 @@ DURATIONS = (0.06, 0.09, 0.13, 0.18, 0.25, 0.36, 0.5)
 GAP_DAYS = 0.05
 """A stretch without points is a gap from here on, or from two and a half cadences."""
 LEAST_COVERAGE = 0.7
+LEAST_POSITIONS = 20
+"""Positions of a box from which its scatter is measured, at least."""
+N_BLOCKERS = 5
+"""Dips beside gaps that are kept in mind at each duration besides those wanted."""
 HALVES_DIFFER = 0.6
 """A dip's halves may differ by this fraction of the depth (and three sigma): a step or a ramp is no transit."""
 
@@ -65,42 +69,42 @@ def find_dips(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[
     bump : float
         Signal-to-noise ratio of the highest bump by the same measure: what noise of either sign does in this star.
     """
-    found: list[Dip] = []
+    found: list[tuple[Dip, bool]] = []
     bump = 0.0
     for duration in single_durations(series.cadence):
-        middle, depth, uneven = matched_box(series.time, series.flux, series.weight, duration, series.cadence)
-        clear = np.isfinite(depth)
+        middle, depth, uneven, clear = matched_box(series.time, series.flux, series.weight, duration, series.cadence)
         if forbidden.size:
             nearest = np.searchsorted(forbidden, middle - 1.5 * duration)
             ahead = forbidden[np.minimum(nearest, forbidden.size - 1)]
             clear &= ~((ahead >= middle - 1.5 * duration) & (ahead <= middle + 1.5 * duration))
-        if np.count_nonzero(clear) < 20:
+        if np.count_nonzero(clear) < LEAST_POSITIONS:
             continue
-        middle, depth, uneven = middle[clear], depth[clear], uneven[clear]
-        scatter = mad_scatter(depth)
+        scatter = mad_scatter(depth[clear])
         if not scatter > 0:
             continue
-        whole = uneven < HALVES_DIFFER * np.abs(depth) + 3.0 * scatter
+        # Every box competes, so that a dip beside a gap is not found again as a worse box that keeps off it.
+        whole = np.isfinite(depth) & ~(uneven >= HALVES_DIFFER * np.abs(depth) + 3.0 * scatter)
         significance = np.where(whole, depth / scatter, 0.0)
-        bump = max(bump, float(-significance.min()))
-        for _ in range(n_dip):
+        bump = max(bump, float(-significance[clear].min()))
+        for _ in range(n_dip + N_BLOCKERS):
             i = int(np.argmax(significance))
             if significance[i] <= 0:
                 break
-            found.append(Dip(float(middle[i]), float(duration), float(depth[i]), scatter, float(significance[i])))
+            dip = Dip(float(middle[i]), float(duration), float(depth[i]), scatter, float(significance[i]))
+            found.append((dip, bool(clear[i])))
             significance[np.abs(middle - middle[i]) < 2.0 * duration] = 0.0
-    found.sort(key=lambda dip: -dip.snr)
-    kept: list[Dip] = []
-    for dip in found:
-        if all(abs(dip.time - other.time) > 1.5 * (dip.duration + other.duration) for other in kept):
-            kept.append(dip)
-        if len(kept) == n_dip:
-            break
-    return kept, bump
+    found.sort(key=lambda one: -one[0].snr)
+    kept: list[tuple[Dip, bool]] = []
+    for dip, is_clear in found:
+        if all(abs(dip.time - other.time) > 1.5 * (dip.duration + other.duration) for other, _ in kept):
+            kept.append((dip, is_clear))
+    return [dip for dip, is_clear in kept if is_clear][:n_dip], bump
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def matched_box(time: F64, flux: F64, weight: F64, duration: float, cadence: float) -> tuple[F64, F64, F64]:
+def matched_box(
+    time: F64, flux: F64, weight: F64, duration: float, cadence: float
+) -> tuple[F64, F64, F64, NDArray[np.bool_]]:
     """Depth of a box against its two flanks of the same length, centred on every point in turn.
 
     Parameters
@@ -113,10 +117,13 @@ def matched_box(time: F64, flux: F64, weight: F64, duration: float, cadence: flo
     -------
     middle, depth, uneven : (n,) float64
         Mid-time; mean of the flanks minus mean of the box; the larger of the differences between the box's two halves
-        and between its two flanks. NaN where a gap lies within a duration of the box, or too few points do.
+        and between its two flanks (0 with one flank only). NaN where too few points lie in the box or in both flanks.
+    clear : (n,) bool
+        Whether neither a gap nor an end of the times lies within a duration of the box.
     """
     n = time.size
     middle, depth, uneven = time.copy(), np.full(n, np.nan), np.full(n, np.nan)
+    clear = np.zeros(n, np.bool_)
     gap = max(GAP_DAYS, 2.5 * cadence)
     w, y, hole = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n, np.int64)
     for i in range(n):
@@ -129,29 +136,35 @@ def matched_box(time: F64, flux: F64, weight: F64, duration: float, cadence: flo
     half = 0.5 * cadence
     for i in range(n):
         t = time[i]
-        if t - 1.5 * duration < time[0] - half or t + 1.5 * duration > time[n - 1] + half:
-            continue
         for k in range(5):
             target = t + steps[k] - 1e-9
             while edges[k] < n and time[edges[k]] < target:
                 edges[k] += 1
         a, b, c, d, e = edges[0], edges[1], edges[2], edges[3], edges[4]
         least = LEAST_COVERAGE * expected
-        if b - a < least or d - b < least or e - d < least or d - b < 2:
+        left, right = b - a >= least, e - d >= least
+        if d - b < max(least, 2) or not (left or right):
             continue
+        w_flank, y_flank = 0.0, 0.0
+        if left:
+            w_flank += w[b] - w[a]
+            y_flank += y[b] - y[a]
+        if right:
+            w_flank += w[e] - w[d]
+            y_flank += y[e] - y[d]
+        depth[i] = y_flank / w_flank - (y[d] - y[b]) / (w[d] - w[b])
+        uneven[i] = 0.0
+        if c > b and d > c:
+            uneven[i] = abs((y[c] - y[b]) / (w[c] - w[b]) - (y[d] - y[c]) / (w[d] - w[c]))
+        if not (left and right):
+            continue
+        uneven[i] = max(uneven[i], abs((y[b] - y[a]) / (w[b] - w[a]) - (y[e] - y[d]) / (w[e] - w[d])))
         # A gap that begins with the first point that is missing counts from there, not from the points around it.
         before = a > 0 and hole[a - 1] != hole[a] and time[a] - cadence > t - 1.5 * duration
         after = e < n and hole[e] != hole[e - 1] and time[e - 1] + cadence < t + 1.5 * duration
-        if before or after or hole[e - 1] != hole[a]:
-            continue
-        flank = (y[b] - y[a] + y[e] - y[d]) / (w[b] - w[a] + w[e] - w[d])
-        depth[i] = flank - (y[d] - y[b]) / (w[d] - w[b])
-        halves = 0.0
-        if c > b and d > c:
-            halves = abs((y[c] - y[b]) / (w[c] - w[b]) - (y[d] - y[c]) / (w[d] - w[c]))
-        flanks = abs((y[b] - y[a]) / (w[b] - w[a]) - (y[e] - y[d]) / (w[e] - w[d]))
-        uneven[i] = max(halves, flanks)
-    return middle, depth, uneven
+        at_end = t - 1.5 * duration < time[0] - half or t + 1.5 * duration > time[n - 1] + half
+        clear[i] = not (before or after or at_end or hole[e - 1] != hole[a])
+    return middle, depth, uneven, clear
 
 
 def allowed_periods(

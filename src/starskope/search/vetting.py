@@ -26,6 +26,8 @@ BETTER = 1.15
 lost in noise make any period look twice as long. A shorter one only has to be as good."""
 LEAST_SHAPE = 5.0
 """Signal-to-noise ratio from which a shape is fitted and multiples are tried; they gain at most a factor of 1.4."""
+LEAST_FIT = 6.0
+"""Signal-to-noise ratio from which the ephemeris is fitted to the shape: a claim needs more."""
 NOT_WORSE = 0.95
 """The fitted ephemeris replaces that of the box unless its squared signal-to-noise ratio falls below this part."""
 FREE_SCATTER = 1.3
@@ -124,7 +126,7 @@ def vet(series: StarSeries, found: Measured, limits: Limits, sde: float) -> Cand
         again = _at(series, again.at, fit_shape(series, again.at, again.level))
         best = again if again.strength > NOT_WORSE * best.strength else best
     errors = (math.nan, math.nan)
-    if best.shape is not BOX:
+    if best.shape is not BOX and best.snr > LEAST_FIT:
         at, *fitted = fit_ephemeris(series, best.at, best.shape, best.level)
         better = _at(series, at, fit_shape(series, at, best.level))
         if better.strength > NOT_WORSE * best.strength:
