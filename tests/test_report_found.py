@@ -120,12 +120,24 @@ def copy_of(found: tuple[Path, Table], folder: Path) -> tuple[Path, Table]:
     return folder, found[1].copy()
 
 
+def test_the_search_tells_what_the_light_upside_down_gave(found: tuple[Path, Table]) -> None:
+    told = found[1].meta["inverted"]
+    assert told["n_star"] == 40
+    assert told["periodic"] == sorted(told["periodic"], reverse=True)
+    assert 0 <= told["n_claim"] <= 2
+    read = Table.read(found[0] / "candidates.ecsv", format="ascii.ecsv")
+    assert read.meta["inverted"] == told
+
+
 def test_inverted_counts_are_told_where_they_are_known(found: tuple[Path, Table], tmp_path: Path) -> None:
     folder, table = copy_of(found, tmp_path / "run")
-    table.meta["inverted"] = {"n_star": 40, "periodic": [6.5, 5.25, 4.0], "single": [5.0], "n_claim": 2}
+    table.meta["inverted"] = {"n_star": 40, "periodic": [6.5, 5.25, 4.0], "single": [5.0], "n_claim": 2, "n_single": 1}
     table.write(folder / "candidates.ecsv", format="ascii.ecsv", overwrite=True)
     page = rebuild_page(folder)
-    assert "the curves upside down would give 2 claims, against" in page
+    claims = table[table["claim"]]
+    single = int((claims["verdict"] == "single-event").sum())
+    assert "the curves upside down would give 2 periodic ones and 1 single events" in page
+    assert f"as they are, they give {len(claims) - single} and {single}." in page
     assert "as they are and upside down" in page
 
 

@@ -94,15 +94,18 @@ def _inverted(table: Table, claims: Table) -> list[str]:
     first = table[np.asarray(table["rank"]) == 0]
     upright = np.asarray(first["snr"], np.float64)
     upside_down = np.asarray(told.get("periodic") or [], np.float64)
-    threshold = SearchSettings().snr_min
-    n_claim = told.get("n_claim")
-    would = "" if n_claim is None else f" By the same tests the curves upside down would give {n_claim} claims"
-    against = f", against {len(claims)} of the curves as they are." if would else ""
+    single = np.asarray(claims["verdict"]) == "single-event"
     words = (
         "How much of this could be noise? The same search of the light turned upside down, where nothing transits, "
-        f"answers for {told['n_star']:,} stars.{would}{against}"
+        f"answers for {told['n_star']:,} stars."
     )
-    drawn = draw_inverted(upright, upside_down, int(told["n_star"]), threshold)
+    if told.get("n_claim") is not None:
+        words += (
+            f" By the tests that a claim passes, the curves upside down would give {told['n_claim']} periodic ones and "
+            f"{told.get('n_single', 0)} single events; as they are, they give {int((~single).sum())} and "
+            f"{int(single.sum())}."
+        )
+    drawn = draw_inverted(upright, upside_down, int(told["n_star"]), SearchSettings().snr_min)
     return [note(words), picture(drawn, "stars above a signal-to-noise ratio, as they are and upside down")]
 
 
@@ -119,8 +122,15 @@ def _card(folder: RunFolder, evidence: Evidence, is_open: bool) -> str:
         f"<span>{escape(when)}, depth {_ppm(row['depth'])} ppm, S/N {_number(row['snr'], 3)}</span>"
     )
     what = f"{name}, {verdict}"
+    after = ""
+    if evidence.others:
+        n = len(evidence.others)
+        after = note(
+            f"Found after the events of {n} stronger signal{'s' if n > 1 else ''} of this star were taken out."
+        )
     return folded(
         summary,
+        after,
         _facts(row),
         figure(draw_light(evidence), f"light curve of {what}, as measured and levelled, events marked"),
         figure(draw_panels(evidence), f"periodogram, folds and stamp of {what}"),
@@ -139,7 +149,7 @@ def _facts(row: Row) -> str:
         ("signal to noise", _number(row["snr"], 4)),
         ("detection efficiency", _number(row["sde"], 3)),
         ("events observed", str(int(row["n_transits"]))),
-        ("false-alarm probability", _number(row["false_alarm_probability"], 2)),
+        ("false-alarm probability", _probability(row["false_alarm_probability"])),
         ("odd less even", _with_error(row, "odd_even")),
         ("deepest other dip", _with_error(row, "secondary")),
     ]
@@ -208,7 +218,7 @@ def _row(
         _numeric(row["n_transits"], 3),
         _numeric(_ratio(row, "odd_even"), 2),
         _numeric(_ratio(row, "secondary"), 2),
-        _numeric(row["false_alarm_probability"], 2),
+        Cell(_probability(row["false_alarm_probability"]), float(row["false_alarm_probability"])),
         Cell(folder.label(same).split(", Tmag")[0], float(same)) if same >= 0 else Cell("", None),
     ]
     return cells, ["claim", str(row["verdict"])] if claim else [], not claim
@@ -222,6 +232,11 @@ def _numeric(value: Any, digits: int) -> Cell:
 def _number(value: Any, digits: int) -> str:
     number = float(value)
     return f"{number:.{digits}g}" if math.isfinite(number) else "not known"
+
+
+def _probability(value: Any) -> str:
+    """Tell a probability; smaller ones than doubles hold are not zero."""
+    return "below 1e-300" if float(value) == 0.0 else _number(value, 2)
 
 
 def _ppm(value: Any) -> str:
