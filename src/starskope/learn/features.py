@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike, NDArray
 from starskope.errors import FrameError
 from starskope.learn.inputs import SPECTROGRAM_SHAPE
 from starskope.learn.model_file import read_model, write_model
-from starskope.learn.products import single_threaded
 from starskope.validation import as_float32, integer_at_least
 
 if TYPE_CHECKING:
@@ -39,8 +38,10 @@ MIN_STARS = 16
 """Fewer stars than this teach nothing: their features are NaN."""
 
 _UPDATES = 3000
+"""Training steps, whatever the number of stars: by then reconstructions no longer get better."""
 _LEAST_SPREAD = 0.25
 _CLIP = 10.0
+"""Spreads beyond which a value no longer pulls at the training."""
 
 
 def hidden_columns(n_spectrogram: int, n_image: int) -> list[str]:
@@ -286,18 +287,10 @@ def _machine(parts: Mapping[str, NDArray[np.float32]]) -> RBM:
 
 
 def _scaling(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and scale (n_feature,) with which the *noise* of the rows gets about unit variance.
-
-    A Gaussian machine of unit variance learns only what rises above that. Features are brought to equal spread (a floor
-    keeps dead ones quiet), then all are divided by the noise: the median eigenvalue of their covariance.
-    """
+    """Return median and spread (n_feature,) of the rows; a floor under the spread keeps dead features quiet."""
     values = rows.astype(np.float64)
-    mean = np.median(values, axis=0)
-    spread = np.sqrt(((values - mean) ** 2).mean(axis=0))
+    center = np.median(values, axis=0)
+    spread = np.sqrt(((values - center) ** 2).mean(axis=0))
     spread = np.maximum(spread, _LEAST_SPREAD * np.sqrt((spread**2).mean()))
     spread[spread <= 0] = 1.0
-    with single_threaded():
-        singular = np.linalg.svd((values - mean) / spread, compute_uv=False)
-    # Of fewer stars than features only as many eigenvalues are there; the rest are zero and tell nothing.
-    noise = float(np.median(singular**2)) / rows.shape[0]
-    return mean.astype(np.float32), (spread * np.clip(math.sqrt(noise), 0.1, 1.0)).astype(np.float32)
+    return center.astype(np.float32), spread.astype(np.float32)
