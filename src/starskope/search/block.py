@@ -1,16 +1,13 @@
 """The search of one fixed block of stars: everything about a star that needs no other star.
 
-Owns the passes over a block (search, vet, take out, search again), the best inverted box of every star, and the plain
-arrays in which a block's result travels. Refuses what needs the whole batch: false-alarm probabilities and claims
-(`batch`).
+Owns the passes over a block: search, vet, take out, search again, and the best inverted box of every star. Refuses what
+needs the whole batch: false-alarm probabilities and claims (`batch`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +15,23 @@ from numpy.typing import NDArray
 from starskope.curves.binning import bin_means, bin_starts
 from starskope.curves.container import LightCurves
 from starskope.curves.masks import BAD_INTERVAL, ENSEMBLE
+from starskope.search.block_result import N_RANGES, BlockSearch
 from starskope.search.box import BoxSearch as BoxKernel
-from starskope.search.candidate import NONE, PERIODIC, SINGLE, Candidate, field_names
+from starskope.search.candidate import NONE, PERIODIC, Candidate, field_names
 from starskope.search.detrended_spectrum import detrend, distinct_peaks, trend_bands
-from starskope.search.fold import event_sums
 from starskope.search.grids import duration_limits
+from starskope.search.lone_events import (
+    Ranges,
+    as_pair,
+    binned,
+    lone_candidate,
+    with_allowed_periods,
+    would_be_claimed,
+)
 from starskope.search.refine import LONGEST_DUTY, locate
 from starskope.search.series import StarSeries, centred, near_events, usable_errors
 from starskope.search.settings import Grid, SearchSettings, refuse_other_units
-from starskope.search.single import Dip, allowed_periods, find_dips
+from starskope.search.single import find_dips
 from starskope.search.verdict import LEAST_EVENTS, passes
 from starskope.search.vetting import Limits, Measured, measure, vet
 
@@ -43,72 +48,9 @@ MASK_MARGIN = 0.5
 """Durations beyond the trapezoid that fits the dip."""
 SECONDARY_SIGMA = 5.0
 RATIOS = (1, 2, 3, 4)
-N_RANGES = 6
-"""Ranges of allowed periods that are kept for a single event."""
-DUMP_FLAG = 32
-"""Quality bit of a reaction-wheel desaturation, the same for TESS, Kepler and K2."""
-
-
-@dataclass(frozen=True, eq=False)
-class BlockSearch:
-    """What was found in a block of stars.
-
-    Attributes
-    ----------
-    values : dict of (n_star, n_candidates) float64
-        The fields of `Candidate`; kind 0 = no such row.
-    allowed : (n_star, n_candidates, 6, 2) float64
-        Ranges of periods that the coverage allows a single event, days; NaN = none.
-    inverted, inverted_single : (n_star,) float64
-        Score of the best box and of the best single event in the star's light turned upside down; NaN = no data.
-    inverted_passes : (n_star,) float64
-        1 where that box would be claimed, else 0.
-    delay : (n_star, n_candidates) float64
-        Barycentric minus spacecraft time at ``t0``, which is barycentric where that is known, days; NaN = not known.
-    """
-
-    values: dict[str, F64]
-    allowed: F64
-    inverted: F64
-    inverted_single: F64
-    inverted_passes: F64
-    delay: F64
-
-    @property
-    def n_star(self) -> int:
-        """Number of stars."""
-        return int(self.inverted.size)
-
-    def candidate(self, star: int, rank: int) -> Candidate:
-        """Return one candidate."""
-        return Candidate(**{name: float(self.values[name][star, rank]) for name in field_names()})
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return everything as plain arrays, for ``numpy.savez``."""
-        return {
-            **self.values,
-            "allowed": self.allowed,
-            "inverted": self.inverted,
-            "inverted_single": self.inverted_single,
-            "inverted_passes": self.inverted_passes,
-            "delay": self.delay,
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Take back what `arrays` gave.
-
-        Raises
-        ------
-        ValueError
-            An array is missing.
-        """
-        names = field_names()
-        needed = [*names, "allowed", "inverted", "inverted_single", "inverted_passes", "delay"]
-        if missing := [name for name in needed if name not in arrays]:
-            raise ValueError(f"a searched block lacks {', '.join(missing)}: search the block again")
-        values = {name: np.asarray(arrays[name], np.float64) for name in names}
-        return cls(values, *(np.asarray(arrays[name], np.float64) for name in needed[len(names) :]))
+FORBIDDEN = 32 | BAD_INTERVAL | ENSEMBLE
+"""Quality bits beside which no single event counts: reaction-wheel desaturations (the same bit for TESS, Kepler and K2)
+and what the mask of the light curves adds."""
 
 
 @dataclass(eq=False)
@@ -119,10 +61,11 @@ class _Star:
     time: F64
     is_barycentric: bool
     found: list[Candidate] = field(default_factory=list)
-    ranges: list[list[tuple[float, float]]] = field(default_factory=list)
+    ranges: list[Ranges] = field(default_factory=list)
     inverted: float = math.nan
     inverted_single: float = math.nan
     inverted_passes: float = 0.0
+    inverted_single_passes: float = 0.0
 
 
 def search_block(curves: LightCurves, settings: SearchSettings, *, workers: int = 1) -> BlockSearch:
@@ -193,8 +136,8 @@ def _search_pass(
         for candidate in star.found:
             left[_taken(star, candidate), j] = np.nan
     errors_left = None if errors is None else errors[:, columns]
-    time, binned, binned_err = _binned(curves.time, left, errors_left, grid.n_bin)
-    kernel = BoxKernel(time, binned, binned_err, durations=grid.durations, oversample=3, max_duty_cycle=LONGEST_DUTY)
+    time, means, mean_err = _binned(curves.time, left, errors_left, grid.n_bin)
+    kernel = BoxKernel(time, means, mean_err, durations=grid.durations, oversample=3, max_duty_cycle=LONGEST_DUTY)
     limits = duration_limits(grid.periods, cadence=grid.cadence)
     spectra = kernel.periodogram(grid.periods, limits=limits, inverted=True, details=False, workers=workers)
     bands = trend_bands(grid.periods)
@@ -205,21 +148,24 @@ def _search_pass(
         if n_pass <= 1:
             turned = _best(replace(series, flux=-series.flux), _snr(spectra.inverted_power, j), grid, bands)
             star.inverted, star.inverted_passes = turned.score, float(passes(turned, settings))
-        dips, bump = _single(series, star, curves, grid)
+        forbidden = star.time[(curves.quality & FORBIDDEN) != 0]
+        dips, bumps = find_dips(binned(series, grid.n_bin), forbidden)
+        dip, bump = (found[0].snr if found else 0.0 for found in (dips, bumps))
         if n_pass == 0:
             star.inverted_single = bump
+            star.inverted_single_passes = float(would_be_claimed(bumps, dip, settings))
         if n_pass == settings.n_candidates:
             continue
         best = _best(series, _snr(spectra.power, j), grid, bands)
         best = replace(best, same_orbit=float(any(_same_orbit(best, other, series.span) for other in star.found)))
-        ranges: list[tuple[float, float]] = []
+        ranges: Ranges = []
         if passes(best, settings):
             if best.n_transits < LEAST_EVENTS:
-                best, ranges = _pair(series, best, settings)
+                best, ranges = as_pair(series, best, settings)
         elif best.same_orbit == 0.0 or best.snr < settings.snr_min:
-            single, allowed = _single_candidate(series, dips, bump, settings)
-            if passes(single, settings):
-                best, ranges = single, allowed
+            lone, apart = lone_candidate(dips, bump, settings)
+            if passes(lone, settings):
+                best, ranges = with_allowed_periods(series, lone, apart, settings)
         star.found.append(best)
         star.ranges.append(ranges)
         if passes(best, settings) or (best.same_orbit > 0.0 and best.snr >= settings.snr_min):
@@ -289,70 +235,6 @@ def _same_orbit(candidate: Candidate, stronger: Candidate, span: float) -> bool:
     return any(abs(ratio * n / m - 1.0) < tolerance for m in RATIOS for n in RATIOS)
 
 
-def _single(series: StarSeries, star: _Star, curves: LightCurves, grid: Grid) -> tuple[list[Dip], float]:
-    """Find single dips, in bins where the cadence is fast."""
-    forbidden = star.time[(curves.quality & (DUMP_FLAG | BAD_INTERVAL | ENSEMBLE)) != 0]
-    if grid.n_bin > 1:
-        starts = bin_starts(series.time, n=grid.n_bin)
-        n_cadence = np.diff(starts, append=series.time.size)
-        w = np.add.reduceat(series.weight, starts)
-        series = StarSeries(
-            np.add.reduceat(series.time, starts) / n_cadence,
-            np.add.reduceat(series.weight * series.flux, starts) / w,
-            w / w.mean(),
-            grid.cadence * grid.n_bin,
-        )
-    return find_dips(series, forbidden)
-
-
-def _single_candidate(
-    series: StarSeries, dips: list[Dip], bump: float, settings: SearchSettings
-) -> tuple[Candidate, list[tuple[float, float]]]:
-    """Make the most significant dip a candidate; a second one like it makes a pair."""
-    if not dips:
-        return Candidate(), []
-    first = dips[0]
-    pair = [dip for dip in dips[1:2] if dip.snr >= settings.single_snr_min and 0.6 < dip.depth / first.depth < 1.67]
-    rival = max([bump, *(dip.snr for dip in dips[1 + len(pair) :])])
-    candidate = Candidate(
-        kind=SINGLE,
-        t0=min([first.time, *(dip.time for dip in pair)]),
-        duration=first.duration,
-        depth=first.depth,
-        depth_err=first.error,
-        snr=first.snr,
-        n_transits=1.0 + len(pair),
-        n_consistent=1.0 + len(pair),
-        contrast=first.snr / rival if rival > 0 else math.inf,
-        score=first.snr,
-    )
-    if not passes(candidate, settings):
-        return candidate, []
-    return _with_allowed_periods(series, candidate, pair[0].time - first.time if pair else math.nan, settings)
-
-
-def _pair(
-    series: StarSeries, found: Candidate, settings: SearchSettings
-) -> tuple[Candidate, list[tuple[float, float]]]:
-    """Make a periodic candidate of two events what it is: two events, a whole number of periods apart."""
-    at = (found.period, found.t0, found.duration)
-    first, count, *_ = event_sums(series.time, series.flux, series.weight, *at, 0.0, 1.0, 0.0)
-    seen = np.flatnonzero(count >= 0.5 * count.max())
-    found = replace(found, t0=found.t0 + float(first + seen[0]) * found.period)
-    return _with_allowed_periods(series, found, float(seen[-1] - seen[0]) * found.period, settings)
-
-
-def _with_allowed_periods(
-    series: StarSeries, candidate: Candidate, apart: float, settings: SearchSettings
-) -> tuple[Candidate, list[tuple[float, float]]]:
-    """Add the periods that the coverage allows; two events are one period apart unless one between them was missed."""
-    dip = Dip(candidate.t0, candidate.duration, candidate.depth, candidate.depth_err, candidate.snr)
-    shortest = max(settings.period_min, 2.0 * dip.duration)
-    ranges = allowed_periods(series, dip, abs(apart), shortest, max(2.0 * series.span, 4.0 * shortest))
-    least = ranges[0][0] if ranges else math.nan
-    return replace(candidate, period=abs(apart), period_least=least), ranges[-N_RANGES:]
-
-
 def _packed(stars: list[_Star], n_candidates: int, axis: F64) -> BlockSearch:
     shape = (len(stars), n_candidates)
     values = {name: np.full(shape, np.nan) for name in field_names()}
@@ -367,11 +249,16 @@ def _packed(stars: list[_Star], n_candidates: int, axis: F64) -> BlockSearch:
             if star.is_barycentric:
                 # Outside the times (a first event before the first point) the delay of the nearest point holds.
                 delay[star.column, rank] = np.interp(candidate.t0, star.time, star.time - axis)
+
+    def of_stars(name: str) -> F64:
+        return np.array([getattr(star, name) for star in stars], np.float64)
+
     return BlockSearch(
         values,
-        allowed,
-        np.array([star.inverted for star in stars], np.float64),
-        np.array([star.inverted_single for star in stars], np.float64),
-        np.array([star.inverted_passes for star in stars], np.float64),
-        delay,
+        allowed=allowed,
+        inverted=of_stars("inverted"),
+        inverted_single=of_stars("inverted_single"),
+        inverted_passes=of_stars("inverted_passes"),
+        inverted_single_passes=of_stars("inverted_single_passes"),
+        delay=delay,
     )

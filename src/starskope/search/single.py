@@ -51,8 +51,8 @@ def single_durations(cadence: float) -> F64:
     return np.array([d for d in DURATIONS if d >= (SHORTEST_CELLS - 0.5) * cadence])
 
 
-def find_dips(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[Dip], float]:
-    """Find the most significant dips of a star in time, and the most significant bump.
+def find_dips(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[Dip], list[Dip]]:
+    """Find the most significant dips of a star in time, and the most significant bumps.
 
     Parameters
     ----------
@@ -65,12 +65,11 @@ def find_dips(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[
 
     Returns
     -------
-    dips : list of Dip
-    bump : float
-        Signal-to-noise ratio of the highest bump by the same measure: what noise of either sign does in this star.
+    dips, bumps : list of Dip
+        Bumps by the same measure, their depth upwards: what noise of either sign does in this star.
     """
-    found: list[tuple[Dip, bool]] = []
-    bump = 0.0
+    dips: list[tuple[Dip, bool]] = []
+    bumps: list[tuple[Dip, bool]] = []
     for duration in single_durations(series.cadence):
         middle, depth, uneven, clear = matched_box(series.time, series.flux, series.weight, duration, series.cadence)
         if forbidden.size:
@@ -85,20 +84,25 @@ def find_dips(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[
         # Every box competes, so that a dip beside a gap is not found again as a worse box that keeps off it.
         whole = np.isfinite(depth) & ~(uneven >= HALVES_DIFFER * np.abs(depth) + 3.0 * scatter)
         significance = np.where(whole, depth / scatter, 0.0)
-        bump = max(bump, float(-significance[clear].min()))
-        for _ in range(n_dip + N_BLOCKERS):
-            i = int(np.argmax(significance))
-            if significance[i] <= 0:
-                break
-            dip = Dip(float(middle[i]), float(duration), float(depth[i]), scatter, float(significance[i]))
-            found.append((dip, bool(clear[i])))
-            significance[np.abs(middle - middle[i]) < 2.0 * duration] = 0.0
-    found.sort(key=lambda one: -one[0].snr)
+        for sign, found in ((1.0, dips), (-1.0, bumps)):
+            left = sign * significance
+            for _ in range(n_dip + N_BLOCKERS):
+                i = int(np.argmax(left))
+                if left[i] <= 0:
+                    break
+                dip = Dip(float(middle[i]), float(duration), sign * float(depth[i]), scatter, float(left[i]))
+                found.append((dip, bool(clear[i])))
+                left[np.abs(middle - middle[i]) < 2.0 * duration] = 0.0
+    return _apart(dips, n_dip), _apart(bumps, n_dip)
+
+
+def _apart(found: list[tuple[Dip, bool]], n_dip: int) -> list[Dip]:
+    """Choose the most significant that do not overlap; those that are not clear take their place and are left out."""
     kept: list[tuple[Dip, bool]] = []
-    for dip, is_clear in found:
+    for dip, is_clear in sorted(found, key=lambda one: -one[0].snr):
         if all(abs(dip.time - other.time) > 1.5 * (dip.duration + other.duration) for other, _ in kept):
             kept.append((dip, is_clear))
-    return [dip for dip, is_clear in kept if is_clear][:n_dip], bump
+    return [dip for dip, is_clear in kept if is_clear][:n_dip]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -1,6 +1,24 @@
 """What a candidate is allowed to claim, and what it is called.
 
 Owns the thresholds' meaning and the four verdicts. Refuses to measure anything, and to know other stars (`batch`).
+
+Calibration, of the whole chain (mask, normalise, flatten with a window of 0.75 d, search with the default grid):
+
+- *Noise.* 5,120 curves of 1,282 half-hour points with 1 % missing and a gap of 1.1 d, half of them white, half with red
+  noise of 0.05 to 1 d and 0.2 to 1.5 times the white. Best score of a curve: median 4.6, 99 % below 6.0, highest 6.9,
+  the same upside down; detection efficiency (SDE): median 4.8, 99 % below 7.1, highest 9.6; best single event: median
+  3.7, highest 5.6. None is claimed.
+- *Planets* in such curves with a signal-to-noise ratio of 12 to 25 by white noise: score above 8.4 (white) and 7.3
+  (red) for 99 %, SDE above 9. All of 384 are claimed at their period in white noise, 99 % in red; in four synthetic
+  sectors 186 of 186, and the 34 quiet stars that are claimed there name the star whose light they share.
+- *Real files.* Planets of Kepler, K2 and TESS score 9.8 to 330 with an SDE of 8 to 38. Light curves without planets,
+  spotted stars among them, score up to 6.4 with an SDE up to 7; one full of unflagged jitter scores 3.2 at an SDE of
+  8.9. So 7 for the score; the SDE of 5.5 only asks for a peak, for it knows neither red noise nor events.
+- *Single events* on the same files, transits taken out: dips of up to 7.6 and bumps of up to 7.3, but 17 at the start
+  of one K2 campaign. So 12, and half as much again as any other excursion of the star. The transit of HD 21749 b has
+  24; one of Kepler-36 c in ten days of data has 9.9 and stays unclaimed.
+- *Binaries* injected into real curves with a secondary of 10 sigma and a tenth of the primary or more: 98 % are not
+  called planet-like; what is left are twins whose eclipses differ by less than their errors, found at half the period.
 """
 
 from __future__ import annotations
