@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time as clock
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -139,3 +142,39 @@ def test_a_prepared_search_keeps_its_stars() -> None:
     flux[:] = 0.0
     np.testing.assert_array_equal(search.periodogram([9.0]).power, before)
     np.testing.assert_array_equal(search.weight, np.full(N_STAR, N_TIME))
+
+
+def test_eight_threads_at_one_search_give_the_bytes_of_one() -> None:
+    search = BoxSearch(TIME, FLUX, durations=[1.0, 2.0])
+    periods = np.linspace(4.0, 20.0, 200)
+
+    def power(_: int) -> bytes:
+        return search.periodogram(periods, inverted=True).power.tobytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(power, range(24))) == {power(0)}
+
+
+def test_the_gil_is_released() -> None:
+    rng = np.random.default_rng(1)
+    time = np.arange(4000.0)
+    search = _core.BoxSearch(time, rng.normal(size=(4000, 64)).astype(np.float32))
+    n = 4000
+    power = np.empty((n, 64), np.float32)
+    inside, ticks = threading.Event(), [0]
+
+    def work() -> None:
+        inside.set()
+        first, last = np.zeros(n, np.int32), np.full(n, 2, np.int32)
+        run(search, period=np.linspace(30.0, 900.0, n), first=first, last=last, power=power)
+        ticks.append(-1)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    inside.wait(20)
+    while worker.is_alive() and len(ticks) < 1000:
+        ticks.append(1)
+        clock.sleep(0.0002)
+    worker.join()
+    # With the GIL held this loop would have stood still until the call had ended.
+    assert ticks.index(-1) > 10
