@@ -31,6 +31,8 @@ SECTOR_SEEDS = (101, 102, 103, 104)
 LEAST_PLANETS, LEAST_FOUND, LEAST_AT_PERIOD = 100, 0.90, 0.85
 NOISE_SEEDS, STARS_PER_SET, MOST_CLAIMS = range(10), 500, 5
 N_BINARY_PER_CURVE, LEAST_SECONDARY_SNR, LEAST_SECONDARY, LEAST_TOLD_APART = 24, 10.0, 0.1, 0.95
+pytestmark = pytest.mark.timeout(3600)  # minutes each on two idle CPUs, several times that on busy ones
+
 NO_PLANET_KNOWN = (
     "lightcurves/target_s0007.fits",
     "lightcurves/target_s0008.fits",
