@@ -34,6 +34,7 @@ def draw_light(evidence: Evidence) -> bytes:
             axes.set_ylabel(label, fontsize=8)
             axes.ticklabel_format(axis="y", useOffset=False)
             axes.tick_params(labelsize=7.5)
+            axes.locator_params(axis="y", nbins=4)
             axes.set_ylim(*_flux_limits(flux, evidence.depth if axes is below else 0.0))
         for event in _events(evidence):
             below.axvline(event, ymax=0.07, color=ORANGE, lw=1.6)
@@ -59,6 +60,8 @@ def draw_panels(evidence: Evidence) -> bytes:
             draw_stamp(figure.add_subplot(grid[3]), evidence.stamp)
         for axes in figure.axes:
             axes.tick_params(labelsize=7)
+            if axes.yaxis.get_majorticklocs().size > 5:
+                axes.locator_params(axis="y", nbins=4)
         return canvas.png()
 
 

@@ -141,19 +141,19 @@ def _extent(days: F64, values: F32, weights: F32 | None) -> tuple[NDArray[np.int
     n_star = values.shape[1]
     centred = days - days.mean()
     moments = np.stack([np.ones_like(centred), centred, centred * centred])
-    # A sum is finite only where every term is: the common case, a batch without gaps, costs one pass.
-    whole = weights is None and bool(np.isfinite(values.sum(dtype=np.float64)))
-    if whole:
-        total, first, second = (np.full(n_star, row.sum()) for row in moments)
-        count = np.full(n_star, days.size, dtype=np.int64)
+    seen = np.isfinite(values)
+    rows = seen.all(axis=1)
+    if weights is None and np.array_equal(rows, seen.any(axis=1)):
+        # Gaps that all stars share, the common case, cost one star.
+        total, first, second = (np.full(n_star, row[rows].sum()) for row in moments)
+        count = np.full(n_star, np.count_nonzero(rows), dtype=np.int64)
     else:
-        seen = np.isfinite(values)
-        if weights is None:
-            weight = seen.astype(np.float64)
-        else:
-            weight = np.where(seen, weights if weights.ndim == 2 else weights[:, np.newaxis], 0.0).astype(np.float64)
+        weight: F64 = seen.astype(np.float64)
+        if weights is not None:
+            weight *= weights.reshape(days.size, -1)
         count = np.count_nonzero(weight > 0, axis=0)
-        total, first, second = moments @ weight
+        # Not the product of matrices: its last digits may depend on the threads of the BLAS.
+        total, first, second = np.einsum("kt,ts->ks", moments, weight)
     some = np.where(total > 0, total, 1.0)
     variance = np.maximum(second / some - np.square(first / some), 0.0)
     return count, np.sqrt(4.0 * math.pi * variance)
