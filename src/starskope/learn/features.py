@@ -79,7 +79,7 @@ class View:
         """Learn from the rows that are there."""
         from starskope.learn.rbm import RBM
 
-        there = ~np.isnan(rows).any(axis=1)
+        there = np.isfinite(rows).all(axis=1)
         known = rows[there]
         if known.shape[0] < MIN_STARS:
             nothing = np.zeros(rows.shape[1], np.float32)
@@ -105,7 +105,7 @@ class View:
         """Hidden activations and free energy of each star; NaN where its row is, or nothing was learned."""
         if rows.shape[1] != self.mean.size:
             raise ValueError(f"{name} rows have {rows.shape[1]} features, the model was fitted on {self.mean.size}")
-        there = ~np.isnan(rows).any(axis=1)
+        there = np.isfinite(rows).all(axis=1)
         hidden = np.full((rows.shape[0], self.n_hidden), np.nan, np.float32)
         energy = np.full(rows.shape[0], np.nan, np.float32)
         if self.rbm is not None and there.any():
@@ -152,11 +152,7 @@ class FeatureModel:
         workers : int
             Threads; the result does not depend on it.
         """
-        spectra, stamps = as_float32(spectrogram_rows, "spectrogram_rows", 2), as_float32(stamp_rows, "stamp_rows", 2)
-        if spectra.shape[0] != stamps.shape[0]:
-            raise ValueError(
-                f"{spectra.shape[0]} spectrogram rows, {stamps.shape[0]} stamp rows: give one of each per star"
-            )
+        spectra, stamps = _rows(spectrogram_rows, stamp_rows)
         side = math.isqrt(stamps.shape[1])
         if spectra.shape[1] != math.prod(SPECTROGRAM_SHAPE) or side * side != stamps.shape[1] or not side:
             raise ValueError(
@@ -197,11 +193,7 @@ class FeatureModel:
         """
         from astropy.table import Table
 
-        spectra, stamps = as_float32(spectrogram_rows, "spectrogram_rows", 2), as_float32(stamp_rows, "stamp_rows", 2)
-        if spectra.shape[0] != stamps.shape[0]:
-            raise ValueError(
-                f"{spectra.shape[0]} spectrogram rows, {stamps.shape[0]} stamp rows: give one of each per star"
-            )
+        spectra, stamps = _rows(spectrogram_rows, stamp_rows)
         columns = {**self.spectrogram.columns("spectrogram", spectra), **self.image.columns("image", stamps)}
         return Table(columns, meta={"feature_model": self.fingerprint})
 

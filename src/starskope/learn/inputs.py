@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from starskope.learn.quantiles import median
 from starskope.validation import as_float32, as_float64, integer_at_least
 
-__all__ = ["SPECTROGRAM_SHAPE", "frequency_bins", "spectrogram_rows", "stamp_rows"]
+__all__ = ["LEAST_POWER", "SPECTROGRAM_SHAPE", "frequency_bins", "spectrogram_rows", "stamp_rows"]
 
 SPECTROGRAM_SHAPE = (8, 32)
 """Bins in time and in frequency of every spectrogram row, whatever the spectrogram had."""
+LEAST_POWER = 1e-14
+"""Power of the rounding of float32 light around 1; what lies below tells nothing of a star."""
 
 _DECADES = 6.0
 _STRETCH = 10.0
@@ -29,7 +31,8 @@ def spectrogram_rows(power: ArrayLike) -> NDArray[np.float32]:
     Parameters
     ----------
     power : (n_segment, n_frequency, n_star) float32
-        From `starskope.search.spectrogram.spectrogram`; the first frequency is zero. NaN and 0 = missing.
+        From `starskope.search.segments.spectrogram`, of normalised light curves; the first frequency is zero. NaN and
+        values up to ``LEAST_POWER`` = missing.
 
     Returns
     -------
@@ -52,15 +55,15 @@ def spectrogram_rows(power: ArrayLike) -> NDArray[np.float32]:
     rows = np.empty((n_star, n_time_bin, n_frequency_bin), np.float32)
     for i, (start, stop) in enumerate(times):
         for j, (low, high) in enumerate(edges):
-            rows[:, i, j] = _log_mean(values[start:stop, low:high].reshape(-1, n_star))
-    rows -= median(rows.reshape(n_star, -1))[:, None, None]
+            rows[:, i, j] = _log_mean(values[start:stop, low:high])
+    rows -= median(rows.reshape(n_star, n_time_bin * n_frequency_bin))[:, None, None]
     profile = median(np.moveaxis(rows, 1, 2))
     blank = np.isnan(profile).all(axis=1)
     profile[np.isnan(profile)] = 0.0
     np.copyto(rows, profile[:, None, :], where=np.isnan(rows))
     np.clip(rows, -_DECADES, _DECADES, out=rows)
     rows[blank] = np.nan
-    return rows.reshape(n_star, -1)
+    return rows.reshape(n_star, n_time_bin * n_frequency_bin)
 
 
 def frequency_bins(n_frequency: int) -> list[tuple[int, int]]:
@@ -89,11 +92,11 @@ def _edges(ratio: float, n_bin: int) -> list[float]:
 
 
 def _log_mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return log10 of the mean of the positive finite values of each column; NaN where there are none."""
-    there = np.isfinite(values) & (values > 0)
-    total = np.where(there, values, 0).sum(axis=0, dtype=np.float64)
-    count = there.sum(axis=0)
-    out = np.full(values.shape[1], np.nan, np.float32)
+    """Return log10 of the mean over the first two axes of what is there; NaN where nothing is."""
+    there = np.isfinite(values) & (values > LEAST_POWER)
+    total = np.where(there, values, 0).sum(axis=(0, 1), dtype=np.float64)
+    count = there.sum(axis=(0, 1))
+    out = np.full(values.shape[2], np.nan, np.float32)
     some = count > 0
     out[some] = np.log10(total[some] / count[some])
     return out
@@ -141,7 +144,7 @@ def stamp_rows(image: ArrayLike, row: ArrayLike, column: ArrayLike, size: int = 
         piece = pixels[a : top[star] + size, b : left[star] + size]
         out[star, a - top[star] :, b - left[star] :][: piece.shape[0], : piece.shape[1]] = piece
     out[~np.isfinite(out)] = np.nan
-    flat = out.reshape(rows.size, -1)
+    flat = out.reshape(rows.size, size * size)
     flat -= median(flat)[:, None]
     there = ~np.isnan(flat)
     flat[~there] = 0.0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.learn.inputs import LEAST_POWER
 from starskope.learn.quantiles import median, quantiles
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def spectrum_numbers(power: Spectra, lomb_scargle: Spectra) -> Columns:
         peak of the Lomb-Scargle periodogram. Of the power spectrum P: ``spectrum_peak``: log10 of its maximum over its
         median; ``spectrum_slope``: d log10 P / d log10 frequency by least squares over binned frequencies;
         ``spectrum_floor``: log10 of the median P in the upper half of frequencies; ``spectrum_red``: log10 of the
-        median P in the lowest tenth over that floor.
+        mean P in the lowest tenth over that floor.
     """
     peaks = lomb_scargle.peaks()
     nothing: NDArray[Any] = np.full(power.n_star, np.nan, np.float32)
@@ -107,12 +108,12 @@ def spectrum_numbers(power: Spectra, lomb_scargle: Spectra) -> Columns:
     if "false_alarm_probability" in peaks.colnames:
         alarm = _log(np.maximum(np.asarray(peaks["false_alarm_probability"], np.float64), _LEAST_FALSE_ALARM))
     values = power.power[1:] if power.n_freq and power.frequency[0] == 0 else power.power
-    series = np.ascontiguousarray(np.where(values > 0, values, np.float32(np.nan)).T)
+    series = np.ascontiguousarray(np.where(values > LEAST_POWER, values, np.float32(np.nan)).T)
     n_freq = series.shape[1]
     floor, whole, low, highest, slope = nothing, nothing, nothing, nothing, nothing
     if n_freq >= 8:
         floor = median(series[:, n_freq // 2 :])
-        low = median(series[:, : max(2, n_freq // 10)])
+        low = _mean(series[:, : max(2, n_freq // 10)])
         whole, highest = quantiles(series, (0.5, 1.0))
         slope = _slope(series)
     columns: tuple[NDArray[Any], ...] = (
@@ -159,6 +160,12 @@ def transit_numbers(candidates: Table | None, first: int, n_star: int) -> Column
     claims[star[leading]] = 0
     np.add.at(claims, star[here], np.ma.filled(np.ma.asarray(candidates["claim"], np.float32), 0)[here])
     return columns
+
+
+def _mean(series: NDArray[np.float32]) -> NDArray[np.float32]:
+    there = ~np.isnan(series)
+    total, count = np.where(there, series, 0).sum(axis=1, dtype=np.float64), there.sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def _slope(series: NDArray[np.float32]) -> NDArray[np.float32]:
