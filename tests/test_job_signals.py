@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +20,11 @@ from small_sector import CROWDED, assert_same_products, environment, frame_files
 
 from starskope import starblocks
 from starskope.cli import main
+from starskope.conclusions import conclude_signals
 from starskope.curves.container import LightCurves
 from starskope.errors import FrameError
 from starskope.frames.decode import read_frame
+from starskope.frames.stacked import Stack
 from starskope.frames.wcs import TanSip
 from starskope.job import RunConfig, run
 from starskope.journal import Journal
@@ -26,8 +32,11 @@ from starskope.learn.classify import Scaling, StarClassifier
 from starskope.learn.columns import feature_names
 from starskope.learn.features import FeatureModel
 from starskope.outcome import SIGNAL_PRODUCTS
+from starskope.progress import Progress
+from starskope.runconfig import program_version
 from starskope.search.spectra import Spectra, Spectrogram
 from starskope.signals import measure_block
+from starskope.starblocks import STARS_PER_BLOCK
 from starskope.transfer.options import TransferOptions
 
 crowded_dir = small_sector.crowded_dir  # the fixture
@@ -221,6 +230,7 @@ def test_a_disk_that_gets_full_on_the_way_costs_nothing_that_was_finished(
     script = f"""
 import pydoc, resource, sys
 from starskope.cli import main
+from starskope.conclusions import conclude_signals
 import starskope.job
 owner, name = pydoc.locate({owner!r}), {name!r}
 stage = getattr(owner, name)
@@ -309,6 +319,57 @@ def test_the_folder_of_an_earlier_version_is_refused(undisturbed: Path, crowded_
     message = r"with other settings that the version which made it did not have \(model, .*seed\).*--restart to replace"
     with pytest.raises(ValueError, match=message):
         run(config_for(crowded_dir), tmp_path / "out")
+
+
+def test_the_unfinished_work_of_an_earlier_version_is_refused(crowded_dir: Path, tmp_path: Path) -> None:
+    """Its journal has another table, and knows nothing of stars; nothing of it is lost by asking."""
+    work = tmp_path / "out" / ".work"
+    work.mkdir(parents=True)
+    content = b"of an earlier version"
+    (work / "block-00000.npz").write_bytes(content)
+    identity = {"CCD": "s0001-1-4", "starskope version": program_version(), "tmag_max": 14.0}
+    columns = "number INTEGER PRIMARY KEY, file TEXT, n_bytes INTEGER, sha256 TEXT, complete INTEGER"
+    block = (0, "block-00000.npz", len(content), hashlib.sha256(content).hexdigest(), 1)
+    with contextlib.closing(sqlite3.connect(work / "journal.sqlite")) as database, database:
+        database.execute("CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        database.execute("INSERT INTO note VALUES ('identity', ?)", (json.dumps(identity),))
+        database.execute(f"CREATE TABLE block ({columns})")
+        database.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?)", block)
+    with pytest.raises(ValueError, match=r"with other settings that the version which made it did not have"):
+        run(config_for(crowded_dir), tmp_path / "out")
+    with Journal(tmp_path / "out") as journal:
+        assert journal.finished() == {0: True}
+    (outcome,) = run(config_for(crowded_dir), tmp_path / "out", restart=True).ccds
+    assert outcome.ok
+    assert not work.exists()
+
+
+def test_memory_does_not_grow_with_the_stars(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four blocks and twelve: what eight blocks of spectra weigh is never held together."""
+    monkeypatch.setattr(starblocks, "_JUDGES", 500)  # as many of them in both
+    header = Stack.read(undisturbed / "stack.fits").header
+    ra, dec = TanSip.from_header(header).pixel_to_world(30.0, 70.0)
+    n_time, peaks = 2000, []
+    for n_block in (4, 12):
+        n_star = n_block * STARS_PER_BLOCK
+        stars = Table({"tic_id": np.arange(n_star), "ra": np.full(n_star, ra), "dec": np.full(n_star, dec)})
+        dark = np.full((n_time, n_star), np.nan, np.float32)
+        with Journal(tmp_path / str(n_block)) as journal:
+            LightCurves(1325.0 + np.arange(n_time) / 144, dark, stars).write(journal.folder / "light_curves.zarr")
+            del dark
+            shutil.copy(undisturbed / "stack.fits", journal.folder)
+            tracemalloc.start()
+            blocks = starblocks.StarBlocks(journal, n_star, RunConfig(frames=("x",)), Progress())
+            for group in blocks.groups():
+                blocks.measure(group)
+            conclude_signals(journal, blocks, RunConfig(frames=("x",)), None, {}, Progress())
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+            block_bytes = journal.path(0, "stars").stat().st_size
+    assert block_bytes > 6e6
+    assert peaks[1] - peaks[0] < 2 * block_bytes
 
 
 def test_what_a_kill_after_the_last_product_left_is_swept(undisturbed: Path, crowded_dir: Path, tmp_path: Path) -> None:

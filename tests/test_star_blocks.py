@@ -105,6 +105,7 @@ def test_the_mask_is_that_of_the_ccd_for_every_block(journal: Journal) -> None:
     masks = [blocks.light_curves(number).quality for number in blocks.numbers]
     assert all(np.array_equal(mask, masks[0]) for mask in masks)
     assert np.flatnonzero(masks[0]).tolist() == [100, 101, 102, 103, 104]
+    assert np.array_equal(masks[0], light_curves().mask().quality)
     make_all(blocks)
     for number in blocks.numbers:
         alone = measure_block(blocks.light_curves(number), config())

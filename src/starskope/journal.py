@@ -135,6 +135,10 @@ class Journal:
             database.execute("BEGIN EXCLUSIVE")  # Takes the lock now; the mode above keeps it until the close.
             for statement in _SCHEMA.strip().split(";"):
                 database.execute(statement)
+            if database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'block'").fetchone():
+                # Of a version that knew blocks of frames only: its work is not ours to lose.
+                database.execute("INSERT INTO part SELECT 'frames', * FROM block")
+                database.execute("DROP TABLE block")
             database.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             database.close()

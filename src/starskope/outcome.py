@@ -304,9 +304,10 @@ def memory_bytes(
     """Bytes that a run holds at its largest, libraries included.
 
     Either a block of planes and as much as is in flight waiting for it, or the light curves while they are written, or
-    one block of stars per worker, of 50 float32 values per cadence and star.
+    the 2,000 stars that judge the cadences, or a block of stars per worker, of 50 float32 values per cadence and star.
     """
     planes = block_frames * 4 * shape[0] * shape[1] + 2 * bytes_in_flight
     curves = 12 * n_frame * n_star + 32 * shape[0] * shape[1]
+    judges = 40 * n_frame * min(2000, n_star)
     signals = workers * min(256, n_star) * 200 * n_frame
-    return max(planes, curves, signals) + 300_000_000
+    return max(planes, curves, judges, signals) + 300_000_000

@@ -30,12 +30,12 @@ __all__ = [
     "blank",
     "levelled",
     "measure_block",
+    "probe",
     "search_from",
     "search_settings",
     "segment_length",
     "spectra_from",
     "spectra_of",
-    "why_no_search",
 ]
 
 LEAST_CADENCES = 16
@@ -62,18 +62,22 @@ def blank(curves: LightCurves) -> LightCurves:
     return replace(curves, flux=np.full_like(curves.flux, np.nan))
 
 
-def why_no_search(curves: LightCurves, config: RunConfig) -> str:
-    """Say why light curves of these times hold nothing to look for, empty when they do.
+def probe(curves: LightCurves, config: RunConfig) -> tuple[list[str], str]:
+    """Search one star without light at the times of these light curves.
 
-    The stack and the light curves of a run are worth keeping all the same.
+    Returns
+    -------
+    names : list of str
+        Of the arrays that a block file holds; empty when there is nothing to look for.
+    reason : str
+        Why there is not. The stack and the light curves of a run are worth keeping all the same.
     """
     if curves.n_time < LEAST_CADENCES:
-        return f"{curves.n_time} cadences: spectra and searches need {LEAST_CADENCES} or more"
+        return [], f"{curves.n_time} cadences: spectra and searches need {LEAST_CADENCES} or more"
     try:
-        measure_block(blank(curves.select(stars=slice(0, 1))), config)
+        return sorted(measure_block(blank(curves.select(stars=slice(0, 1))), config)), ""
     except ValueError as error:
-        return str(error)
-    return ""
+        return [], str(error)
 
 
 def levelled(curves: LightCurves) -> LightCurves:

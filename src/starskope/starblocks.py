@@ -22,7 +22,7 @@ from starskope.outcome import LeftOutStars
 from starskope.parallel import map_ranges, ranges, resolve_workers
 from starskope.progress import Progress
 from starskope.runconfig import RunConfig
-from starskope.signals import blank, measure_block, why_no_search
+from starskope.signals import blank, measure_block, probe
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -31,13 +31,15 @@ __all__ = ["StarBlocks"]
 
 STARS_PER_BLOCK = STARS_PER_CHUNK
 """A block of stars is read and written as one chunk of the stores."""
-_SAMPLE_STARS = 2048
+_JUDGES = 2000
+"""Stars that judge the cadences: those that would in a mask of all stars, read without the others."""
 
 
 class StarBlocks:
     """The blocks of stars of one job, in its journal.
 
-    Blocks of other light curves, as an earlier start of the job made them of fewer frames, are forgotten.
+    Blocks of other light curves, as an earlier start of the job made them of fewer frames, are forgotten, and so are
+    those that hold something else than blocks do now.
 
     Parameters
     ----------
@@ -61,14 +63,14 @@ class StarBlocks:
         self.n_star = n_star
         self._store = journal.folder / "light_curves.zarr"
         self._lock = threading.Lock()
-        basis = journal.digest("frames")
+        # By the bits of the mask in these flags every block is masked alike, however small it is.
+        sample = LightCurves.read(self._store, stars=slice(0, None, -(-n_star // _JUDGES))).mask()
+        self._quality = sample.quality
+        names, self.no_search = probe(sample, config)
+        basis = [journal.digest("frames"), names]
         if journal.note("star blocks of") != basis:
             journal.forget("stars")
             journal.set_note("star blocks of", basis)
-        # By the bits of the mask in these flags every block is masked alike, however small it is.
-        sample = LightCurves.read(self._store, stars=slice(0, None, -(-n_star // _SAMPLE_STARS))).mask()
-        self._quality = sample.quality
-        self.no_search = why_no_search(sample, config)
         pending = self._pending()
         # Whole blocks side by side share the least; where they are few, threads are left for the kernels inside.
         workers = resolve_workers(config.workers)
