@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -150,6 +151,14 @@ def test_a_run_that_claims_nothing_says_so(found: tuple[Path, Table], tmp_path: 
     assert "<b>0</b><span>transit candidates</span>" in page
     assert "<details id=" not in page
     assert "not claimed" in page
+
+
+def test_stars_that_were_not_searched_are_named(found: tuple[Path, Table], tmp_path: Path) -> None:
+    folder, _ = copy_of(found, tmp_path / "run")
+    run = json.loads((folder / "run.json").read_text())
+    run["stars_left_out"] = [{"first": 256, "last": 511, "reason": "MemoryError: <none>", "again": True}]
+    (folder / "run.json").write_text(json.dumps(run))
+    assert "Stars 256 to 511 were not searched: MemoryError: &lt;none&gt;." in rebuild_page(folder)
 
 
 def test_a_run_that_did_not_search_says_why(tmp_path: Path) -> None:

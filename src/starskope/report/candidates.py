@@ -83,7 +83,13 @@ def _summary(folder: RunFolder, table: Table, claims: Table) -> list[str]:
         copies = int((np.asarray(claims["same_as"]) >= 0).sum())
         shared = f"; {copies} share period and epoch with a stronger signal nearby" if copies else ""
         parts = [note(f"{len(claims)} claims on {n_searched:,} searched stars: {counts}{shared}.")]
-    return [*parts, *_inverted(table, claims)]
+    return [*parts, *_left_out(folder), *_inverted(table, claims)]
+
+
+def _left_out(folder: RunFolder) -> list[str]:
+    """Tell which stars were not searched."""
+    left_out = folder.run.get("stars_left_out") or []
+    return [note(f"Stars {part['first']} to {part['last']} were not searched: {part['reason']}.") for part in left_out]
 
 
 def _inverted(table: Table, claims: Table) -> list[str]:
