@@ -77,12 +77,23 @@ def lomb_scargle(
     Each frequency fits ``c + a cos + b sin`` by weighted least squares; the power is the fraction of the weighted
     variance about the mean that the sine takes away (floating mean, standard normalisation; Zechmeister & Kürster).
     Times count as regular when rounding them to a grid shifts no phase by 0.01 rad at the highest frequency; the core
-    is exact for gaps and errors of every star then. `Spectra.method` says which way was taken.
+    is exact for gaps and errors of every star then. `Spectra.method` says which way was taken. The last digits of a
+    series depend on its neighbours in the batch: the same batch gives the same bytes.
 
     References
     ----------
     Zechmeister & Kürster 2009, A&A 496, 577, doi:10.1051/0004-6361:200811296; Garrison, Foreman-Mackey, Shih & Barnett
     2024, RNAAS 8, 250, doi:10.3847/2515-5172/ad82cd (nifty-ls)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import starskope as sk
+    >>> time = np.arange(1280) * 0.025
+    >>> flux = 1 + 0.01 * np.sin(2 * np.pi * time / 4)
+    >>> flux[300:400] = np.nan
+    >>> float(sk.lomb_scargle(flux, cadence=0.025).peaks()["period"][0])
+    4.0
     """
     series = read_series(x, cadence=cadence, time=time, flux_err=flux_err, axis=axis, caller="lomb_scargle")
     oversample = integer_at_least(oversample, "oversample", 1)

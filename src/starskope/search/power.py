@@ -73,11 +73,21 @@ def power_spectrum(
     with s = 4, and 1 at zero frequency and at Nyquist, where the sine and its mirror image are one. Times of light
     curves count as regular when no phase is off by 0.01 rad at Nyquist; others (barycentric times of Kepler, say)
     are transformed at their own times by finufft, and `Spectra.method` says so. Cost: O(n log n) per series; memory:
-    the result and, where there are gaps or other dtypes, 256 series per worker.
+    the result and, where there are gaps or other dtypes, 256 series per worker. Two neighbouring series share a complex
+    transform, so the last digits of one depend on the other: the same batch gives the same bytes.
 
     References
     ----------
     Barnett, Magland & af Klinteberg 2019, SIAM J. Sci. Comput. 41, C479, doi:10.1137/18M120885X (finufft)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import starskope as sk
+    >>> time = np.arange(1280) * 0.025
+    >>> spectra = sk.power_spectrum(1 + 0.01 * np.sin(2 * np.pi * time / 4), cadence=0.025)
+    >>> float(spectra.peaks()["period"][0]), f"{spectra.power.max():.2e}"
+    (4.0, '1.00e-04')
     """
     series = read_series(x, cadence=cadence, axis=axis, caller="power_spectrum")
     oversample = integer_at_least(oversample, "oversample", 1)

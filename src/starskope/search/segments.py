@@ -73,6 +73,15 @@ def spectrogram(
     ``|X|**2`` scaled so that a sine of amplitude A has power A**2, NaN where no point is. Slow departures of the times
     from the grid (barycentric times) shift a segment as a whole, which power does not feel;
     `Spectrogram.phase_error` tells what is left within one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import starskope as sk
+    >>> flux = 1 + 0.01 * np.sin(2 * np.pi * np.arange(1280) / 16)
+    >>> spectrogram = sk.spectrogram(flux, cadence=0.025)
+    >>> spectrogram.power.shape, float(spectrogram.frequency[np.argmax(spectrogram.power[3, :, 0])])
+    ((9, 129, 1), 2.5)
     """
     series = read_series(x, cadence=cadence, axis=axis, caller="spectrogram")
     segment = integer_at_least(segment, "segment", 2)
@@ -88,8 +97,8 @@ def spectrogram(
     phase_error = _phase_within(grid, starts, segment)
     if phase_error > _LARGEST_PHASE:
         raise ValueError(
-            f"spectrogram: times keep to no regular cadence (near {grid.cadence_days * 1440:.4g} min): put the series on "
-            "one, or use lomb_scargle"
+            f"spectrogram: times keep to no regular cadence (near {grid.cadence_days * 1440:.4g} min): "
+            "put the series on one, or use lomb_scargle"
         )
     values = window_values(window, segment)
     power = np.empty((n_segment, segment // 2 + 1, series.n_star), dtype=np.float32)
