@@ -74,6 +74,8 @@ def _feature_model(arguments: Namespace) -> FeatureModel | None:
     from starskope.learn.features import FeatureModel
 
     if arguments.feature_model:
+        if not Path(arguments.feature_model).is_file():
+            raise ValueError(f"--feature-model is {arguments.feature_model}, which is no file")
         return FeatureModel.load(arguments.feature_model)
     beside = Path(arguments.features).parent / _BESIDE
     if beside.is_file():

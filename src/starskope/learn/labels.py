@@ -83,7 +83,8 @@ def match_labels(features: Table, labels: Table, *, skip_unknown: bool = False) 
             f"{len(unknown)} of {len(identifiers)} labelled stars are not among the features: {_some(unknown)} "
             f"({key}); take them out, or skip them (--skip-unknown)"
         )
-    pairs = [(known[text], label) for text, label in zip(identifiers, classes, strict=True) if text in known]
+    # In the order of the features, so that nothing depends on that of the labels.
+    pairs = sorted((known[text], label) for text, label in zip(identifiers, classes, strict=True) if text in known)
     labelled = Labelled(np.array([row for row, _ in pairs], np.intp), [label for _, label in pairs], len(unknown))
     _check_counts(labelled.counts)
     return labelled

@@ -33,8 +33,8 @@ VERSION = 1
 
 MAX_MEMBERS = 64
 MAX_ABOUT = 4 << 20
-MAX_ARRAY = 1 << 29
-MAX_TOTAL = 1 << 30
+MAX_ARRAY = 1 << 26
+MAX_TOTAL = 1 << 28
 MAX_AXES = 3
 _DTYPES = {"<f4", "<f8", "<i4", "<i8", "<u4"}
 _ABOUT = "about.json"
