@@ -17,6 +17,7 @@ import pytest
 
 from starskope.curves.container import LightCurves
 from starskope.frames.stack import Stack
+from starskope.job import RunConfig, run
 from starskope.synth import SectorConfig, SyntheticSector
 
 CONFIG = SectorConfig(
@@ -40,6 +41,27 @@ def crowded_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("crowded")
     SyntheticSector(CROWDED).write(root, what=("ffi", "truth", "catalog"))
     return root
+
+
+def config_for(crowded_dir: Path, **changes: object) -> RunConfig:
+    """What a run on that sector is asked, with changes."""
+    given = {
+        "frames": (crowded_dir / "tess",),
+        "catalog": crowded_dir / "catalog.ecsv",
+        "tmag_max": 14,
+        "block_frames": 8,
+        "workers": 2,
+    }
+    return RunConfig(**(given | changes))
+
+
+@pytest.fixture(scope="session")
+def crowded_run(crowded_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The products of a run on that sector, left alone by everybody."""
+    out = tmp_path_factory.mktemp("signals") / "out"
+    (outcome,) = run(config_for(crowded_dir), out).ccds
+    assert outcome.ok
+    return out
 
 
 def environment() -> dict[str, str]:
