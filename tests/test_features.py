@@ -64,8 +64,8 @@ def spectra_rows(block: SpectraBlock) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model(spectra_rows: np.ndarray, stamps: np.ndarray) -> FeatureModel:
-    return FeatureModel.fit(spectra_rows, stamps, seed=3, n_hidden=16)
+def model(spectra_rows: np.ndarray, stamps: np.ndarray, block: SpectraBlock) -> FeatureModel:
+    return FeatureModel.fit(spectra_rows, stamps, seed=3, n_hidden=16, frequency=block.spectrogram.frequency)
 
 
 def test_reconstructions_get_better_by_learning(
@@ -114,10 +114,13 @@ def test_stars_that_show_nothing_have_nan_and_harm_nobody(
 
 @pytest.mark.parametrize("workers", [2, -1])
 def test_any_number_of_workers_learns_the_same(
-    model: FeatureModel, spectra_rows: np.ndarray, stamps: np.ndarray, workers: int
+    model: FeatureModel, block: SpectraBlock, spectra_rows: np.ndarray, stamps: np.ndarray, workers: int
 ) -> None:
-    assert FeatureModel.fit(spectra_rows, stamps, seed=3, n_hidden=16, workers=workers).fingerprint == model.fingerprint
-    assert FeatureModel.fit(spectra_rows, stamps, seed=4, n_hidden=16).fingerprint != model.fingerprint
+    frequency = block.spectrogram.frequency
+    many = FeatureModel.fit(spectra_rows, stamps, seed=3, n_hidden=16, workers=workers, frequency=frequency)
+    assert many.fingerprint == model.fingerprint
+    other = FeatureModel.fit(spectra_rows, stamps, seed=4, n_hidden=16, frequency=frequency)
+    assert other.fingerprint != model.fingerprint
 
 
 @pytest.mark.parametrize("n_star", [0, 1, MIN_STARS - 1])
@@ -166,7 +169,7 @@ def test_a_model_comes_back_from_its_file(tmp_path, model: FeatureModel, spectra
     ("change", "message"),
     [
         ({"image_weights": np.zeros((121, 15), np.float32)}, r"image weights is float32 \(121, 15\)"),
-        ({"image_scale": np.zeros(121, np.float32)}, r"scales or sizes that are not above 0"),
+        ({"image_scale": np.zeros(121, np.float32)}, r"scales or sizes that cannot be"),
         ({"image_mean": np.zeros(121)}, r"image mean is float64"),
         ({"image_hidden_bias": None}, r"the image part of the model is not whole"),
     ],
@@ -185,6 +188,21 @@ def test_notes_that_say_nothing_are_damage(model: FeatureModel, note: object) ->
     arrays, about = model.state()
     with pytest.raises(FrameError, match="not whole"):
         FeatureModel.from_state("model.npz", arrays, {**about, "image": note})
+
+
+def test_a_model_serves_the_cadence_that_it_learned_from(model: FeatureModel, block: SpectraBlock) -> None:
+    frequency = block.spectrogram.frequency
+    model.check_frequency(1.005 * frequency)
+    for other in (9.0 * frequency, np.linspace(0, frequency[-1], 65)):
+        with pytest.raises(
+            ValueError, match=r"learned from spectrograms up to 24 per day in steps of 0.1875, these go"
+        ):
+            model.check_frequency(other)
+    FeatureModel(model.spectrogram, model.image).check_frequency(9.0 * frequency)
+    arrays, about = model.state()
+    for note in ("24", [1.0], [1.0, "x"]):
+        with pytest.raises(FrameError, match="frequencies of the model are no two numbers"):
+            FeatureModel.from_state("model.npz", arrays, {**about, "frequencies": note})
 
 
 def candidates() -> Table:

@@ -84,6 +84,23 @@ def test_threads_of_blas_do_not_change_the_bytes_and_get_their_setting_back() ->
     assert results[0] == results[1]
 
 
+def test_machines_in_several_threads_do_not_disturb_each_other() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_info
+
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    x, before = bits(60, 400), threads()
+    machines = [RBM(n_hidden=300, visible="bernoulli", n_epochs=n, random_state=n) for n in range(1, 7)]
+    alone = [fitted_bytes(clone(machine).fit(x)) for machine in machines]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda machine: fitted_bytes(machine.fit(x)), machines))
+    assert together == alone
+    assert threads() == before
+
+
 @pytest.mark.parametrize("extra", [{}, {"persistent": True}, {"momentum": 0.5}, {"centered": False}])
 def test_fit_is_so_many_partial_fits(extra: dict) -> None:
     x = bits()

@@ -274,8 +274,10 @@ def train(
     y = np.array([classes.index(label) for label in labelled.labels])
     # Loaded first: a library that comes later would keep its threads.
     import sklearn.linear_model  # noqa: F401
+    from threadpoolctl import threadpool_limits
 
-    with single_threaded():
+    # Thread counts of OpenMP belong to the calling thread, so these need no shared guard.
+    with single_threaded(), threadpool_limits(limits=1, user_api="openmp"):
         score = _cross_validate(x, y, classes, seed)
         scaling, fitted = _fit(x, y, seed)
     parts = dict(zip(_FITTED, fitted, strict=True))

@@ -93,7 +93,7 @@ def star_features(
     Raises
     ------
     ValueError
-        Parts of different numbers of stars.
+        Parts of different numbers of stars, or a model of spectrograms on other frequencies.
     """
     from astropy import units
 
@@ -108,6 +108,7 @@ def star_features(
     for name, count in counts.items():
         if count != n_star:
             raise ValueError(f"{name} has {count} stars, the light curves have {n_star}: give the same stars")
+    model.check_frequency(spectra.spectrogram.frequency)
     table = curves.stars[[name for name in _IDENTITY if name in curves.stars.colnames]]
     table["star"] = np.arange(first_star, first_star + n_star)
     learned = model.transform(spectrogram_rows(spectra.spectrogram.power), rows)

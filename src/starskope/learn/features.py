@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from starskope.errors import FrameError
 from starskope.learn.inputs import SPECTROGRAM_SHAPE
 from starskope.learn.model_file import read_model, write_model
-from starskope.validation import as_float32, integer_at_least
+from starskope.validation import as_float32, as_float64, integer_at_least
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -34,6 +34,7 @@ __all__ = ["KIND", "MIN_STARS", "N_HIDDEN", "FeatureModel", "View", "hidden_colu
 KIND = "starskope feature model"
 N_HIDDEN = 32
 """Hidden units of each machine."""
+MAX_HIDDEN = 4096
 MIN_STARS = 16
 """Fewer stars than this teach nothing: their features are NaN."""
 
@@ -128,6 +129,8 @@ class FeatureModel:
 
     spectrogram: View
     image: View
+    frequencies: tuple[float, float] | None = None
+    """Step and highest frequency of the spectrograms, 1/day; None = not known."""
 
     @classmethod
     def fit(
@@ -137,6 +140,7 @@ class FeatureModel:
         seed: int = 0,
         n_hidden: int = N_HIDDEN,
         workers: int = 1,
+        frequency: ArrayLike | None = None,
     ) -> Self:
         """Learn from a sample of stars, unsupervised.
 
@@ -151,6 +155,9 @@ class FeatureModel:
             Hidden units of each machine.
         workers : int
             Threads; the result does not depend on it.
+        frequency : (n_frequency,), optional
+            Of the spectrograms, 1/day. Bins count rows, so a model of half-hour cadences means nothing at 200 s:
+            `check_frequency` refuses it there.
         """
         spectra, stamps = _rows(spectrogram_rows, stamp_rows)
         side = math.isqrt(stamps.shape[1])
@@ -160,10 +167,29 @@ class FeatureModel:
                 f"{math.prod(SPECTROGRAM_SHAPE)} and a square number, as starskope.learn.inputs makes them"
             )
         n_hidden, seed = integer_at_least(n_hidden, "n_hidden", 1), integer_at_least(seed, "seed", 0)
+        if n_hidden > MAX_HIDDEN:
+            raise ValueError(f"n_hidden={n_hidden}: expected at most {MAX_HIDDEN}")
         return cls(
             View.fit(spectra, SPECTROGRAM_SHAPE, n_hidden, seed, workers),
             View.fit(stamps, (side, side), n_hidden, seed, workers),
+            None if frequency is None else _axis(frequency),
         )
+
+    def check_frequency(self, frequency: ArrayLike) -> None:
+        """Refuse spectrograms on other frequencies than those of the training, by more than 1 %.
+
+        Raises
+        ------
+        ValueError
+            Naming both.
+        """
+        there = _axis(frequency)
+        if self.frequencies is not None and not np.allclose(there, self.frequencies, rtol=0.01, atol=0):
+            own = "{1:.4g} per day in steps of {0:.4g}".format(*self.frequencies)
+            raise ValueError(
+                f"the model learned from spectrograms up to {own}, these go up to {there[1]:.4g} in steps of "
+                f"{there[0]:.4g}: it serves light curves of the same cadence and segments only"
+            )
 
     @property
     def spectrogram_rbm(self) -> RBM | None:
@@ -225,7 +251,7 @@ class FeatureModel:
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and JSON values that make the model, for a model file."""
         arrays: dict[str, NDArray[Any]] = {}
-        about: dict[str, Any] = {}
+        about: dict[str, Any] = {"frequencies": None if self.frequencies is None else list(self.frequencies)}
         for name, view in (("spectrogram", self.spectrogram), ("image", self.image)):
             about[name] = {"shape": list(view.shape), "n_hidden": view.n_hidden, "fitted": view.rbm is not None}
             arrays |= {f"{name}_mean": view.mean, f"{name}_scale": view.scale}
@@ -258,10 +284,22 @@ class FeatureModel:
                     raise FrameError(
                         f"{path}: {name} {part} is {array.dtype} {array.shape}, expected float32 {expected[part]}"
                     )
-            if (parts["scale"] <= 0).any() or min(*shape, n_hidden) < 1:
-                raise FrameError(f"{path}: the {name} part of the model has scales or sizes that are not above 0")
+            if (parts["scale"] <= 0).any() or min(*shape, n_hidden) < 1 or n_hidden > MAX_HIDDEN:
+                raise FrameError(f"{path}: the {name} part of the model has scales or sizes that cannot be")
             views[name] = View(shape, parts["mean"], parts["scale"], _machine(parts) if fitted else None, n_hidden)
-        return cls(views["spectrogram"], views["image"])
+        frequencies = about.get("frequencies")
+        if frequencies is not None:
+            if not isinstance(frequencies, list) or [type(value) for value in frequencies] != [float, float]:
+                raise FrameError(f"{path}: the frequencies of the model are no two numbers")
+            frequencies = (frequencies[0], frequencies[1])
+        return cls(views["spectrogram"], views["image"], frequencies)
+
+
+def _axis(frequency: ArrayLike) -> tuple[float, float]:
+    values = as_float64(frequency, "frequency", 1)
+    if values.size < 2 or not np.isfinite(values).all() or values[1] <= values[0]:
+        raise ValueError("frequency: expected two or more ascending frequencies, 1/day")
+    return float(values[1] - values[0]), float(values[-1])
 
 
 def _rows(spectrogram_rows: ArrayLike, stamp_rows: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -29,7 +29,7 @@ _limiter: Any = None
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Hold BLAS and OpenMP of the process on one thread; blocks may nest and overlap in several threads.
+    """Hold the BLAS libraries of the process on one thread; blocks may nest and overlap in several threads.
 
     The setting belongs to the process, so whoever leaves last gives it back.
     """
@@ -38,7 +38,7 @@ def single_threaded() -> Iterator[None]:
     global _depth, _limiter  # noqa: PLW0603 - thread counts are settings of the process
     with _lock:
         if _depth == 0:
-            _limiter = threadpool_limits(limits=1)
+            _limiter = threadpool_limits(limits=1, user_api="blas")
         _depth += 1
     try:
         yield
