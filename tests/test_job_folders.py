@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_sector
-from small_sector import assert_same_products, config_for, environment, frame_files
+from small_sector import CROWDED, assert_same_products, config_for, environment, frame_files
 
+from starskope import publishing
 from starskope.cli import main
 from starskope.curves.container import LightCurves
 from starskope.job import run, run_async
 from starskope.journal import Journal
-from starskope.outcome import SIGNAL_PRODUCTS
+from starskope.outcome import SIGNAL_PRODUCTS, disk_bytes
 from starskope.runconfig import program_version
 from starskope.starblocks import StarBlocks
 
@@ -45,6 +46,22 @@ def test_another_search_in_an_unfinished_folder_is_refused(
         run(config_for(crowded_dir, seed=1), tmp_path)
     (outcome,) = run(config_for(crowded_dir), tmp_path).ccds
     assert outcome.ok
+
+
+def test_the_estimate_of_the_disk_holds(
+    undisturbed: Path, crowded_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured where it is largest: all blocks and all products stand side by side."""
+    publish, sizes = publishing.publish_products, []
+
+    def measured(journal: Journal, *arguments: object) -> object:
+        sizes.append(sum(path.stat().st_size for path in journal.folder.rglob("*") if path.is_file()))
+        return publish(journal, *arguments)
+
+    monkeypatch.setattr("starskope.job.publish_products", measured)
+    run(config_for(crowded_dir), tmp_path)
+    told = disk_bytes(CROWDED.n_frame, 8, CROWDED.shape, CROWDED.n_star)
+    assert sizes[0] <= told <= 4 * sizes[0]
 
 
 def test_an_interrupt_among_the_stars_keeps_what_was_finished(
@@ -92,6 +109,7 @@ def test_a_disk_that_gets_full_on_the_way_costs_nothing_that_was_finished(
     owner, _, name = _STAGES[stage].rpartition(".")
     script = f"""
 import pydoc, resource, sys
+from starskope import publishing
 from starskope.cli import main
 from starskope.conclusions import conclude_signals
 import starskope.job

@@ -99,14 +99,9 @@ def _plan(config: RunConfig, frames: FrameList, purpose: str) -> Plan:
     n_byte = sum(sizes) if whole else sum(plane_request(size) for size in sizes)
     n_pixel = max(sizes, default=0) // 8
     shape = (1, n_pixel)
-    memory = memory_bytes(
-        len(frames),
-        config.block_frames,
-        shape,
-        _N_STAR_GUESS,
-        config.options.bytes_in_flight,
-        resolve_workers(config.workers),
-    )
+    n_star = 0 if purpose == "stack" else _N_STAR_GUESS
+    workers = resolve_workers(config.workers) if purpose == "run" else 0
+    memory = memory_bytes(len(frames), config.block_frames, shape, n_star, config.options.bytes_in_flight, workers)
     disk = {
         "download": n_byte,
         "stack": 16 * n_pixel,
