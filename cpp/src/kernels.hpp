@@ -51,6 +51,8 @@ struct Kernels {
     void (*aperture_sums)(const ApertureJob&);
     size_t (*spectrum_scratch)(const FftGrid& grid);
     void (*spectra)(const SpectrumJob&);
+    size_t (*lomb_scargle_scratch)(const FftGrid& grid, size_t n_time, size_t n_freq);
+    void (*lomb_scargle)(const LombScargleJob&);
     void (*box_prepare)(const BoxPrepareJob&);
     void (*box_plan)(const BoxPlanJob&);
     void (*box_tile)(const BoxTileJob&);

@@ -297,6 +297,11 @@ void Planner::pairs() {
         const std::uint32_t row = plan.row_of[k / n_residue];
         return Place{std::uint32_t(k % n_residue), row / plan.group_rows, row};
     };
+    Indices rows;
+    for (std::size_t k = 0; k < grid.n_fft; ++k) {
+        rows.push_back(std::uint32_t(k % n_residue) * plan.n_row + plan.row_of[k / n_residue]);
+    }
+    grid.rows = keep(std::move(rows));
     struct Entry {
         FftBucket bucket;
         FftPair pair;

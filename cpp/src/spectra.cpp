@@ -1,8 +1,6 @@
 #include "starskope/spectra.hpp"
 
 #include <cmath>
-#include <complex>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -12,33 +10,6 @@
 
 namespace starskope {
 namespace {
-
-using Complex = std::complex<double>;
-constexpr double pi = 3.14159265358979323846;
-constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
-
-// Mixed radix by recursion; x[0], x[stride], ... -> n values. Plain and slow for large primes.
-std::vector<Complex> transform(const Complex* x, std::size_t n, std::size_t stride) {
-    if (n == 1) {
-        return {x[0]};
-    }
-    std::size_t p = 2;
-    while (n % p != 0) {
-        p = p * p > n ? n : p + 1;
-    }
-    const std::size_t m = n / p;
-    std::vector<Complex> root(n), out(n);
-    for (std::size_t k = 0; k < n; ++k) {
-        root[k] = std::polar(1.0, -2.0 * pi * double(k) / double(n));
-    }
-    for (std::size_t r = 0; r < p; ++r) {
-        const auto part = transform(x + r * stride, m, stride * p);
-        for (std::size_t k = 0; k < n; ++k) {
-            out[k] += root[r * k % n] * part[k % m];
-        }
-    }
-    return out;
-}
 
 void require_length(std::size_t n_time, std::size_t n_fft, const char* name) {
     if (n_fft < 1 || n_fft > max_fft_length) {
@@ -91,6 +62,23 @@ void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) 
     job.window_rows = taper.rows.data();
     job.scratch = scratch.get();
     kernels.spectra(job);
+}
+
+// Shared weights with mean 1 over the points that have one; 0 elsewhere. Ones where none are given.
+std::vector<float> relative_weights(View1<const float> given, std::size_t n_time) {
+    std::vector<float> weights(n_time, 1.0f);
+    double sum = 0.0;
+    std::size_t count = 0;
+    for (std::size_t j = 0; j < n_time && given; ++j) {
+        const bool there = std::isfinite(given.data[j]) && given.data[j] > 0.0f;
+        weights[j] = there ? given.data[j] : 0.0f;
+        sum += double(weights[j]);
+        count += there;
+    }
+    for (std::size_t j = 0; j < n_time && count > 0 && given; ++j) {
+        weights[j] = float(double(weights[j]) * double(count) / sum);
+    }
+    return weights;
 }
 
 } // namespace
@@ -160,46 +148,42 @@ void spectrogram(View2<const float> data, View1<const float> window, std::size_t
 }
 
 void lomb_scargle(View2<const float> data, const PointWeights& weights, std::size_t n_fft, View2<float> out) {
-    for (std::size_t i = 0; i < data.n_col; ++i) {
-        std::vector<Complex> w(n_fft), y(n_fft);
-        double total = 0.0, mean = 0.0, variance = 0.0;
-        int count = 0;
-        for (std::size_t j = 0; j < data.n_row; ++j) {
-            const double given = weights.shared ? weights.shared.data[j]
-                                 : weights.each_series.data
-                                     ? weights.each_series.data[j * weights.each_series.stride + i]
-                                     : 1.0;
-            const double value = data.data[j * data.stride + i];
-            if (std::isfinite(value) && std::isfinite(given) && given > 0.0) {
-                w[j] = given;
-                total += given;
-                mean += given * value;
-                ++count;
-            }
-        }
-        mean /= total;
-        for (std::size_t j = 0; j < data.n_row; ++j) {
-            w[j] /= total;
-            if (w[j] != 0.0) {
-                const double d = data.data[j * data.stride + i] - mean;
-                y[j] = w[j] * d;
-                variance += w[j].real() * d * d;
-            }
-        }
-        const auto W = transform(w.data(), n_fft, 1), Y = transform(y.data(), n_fft, 1);
-        for (std::size_t row = 0; row < out.n_row; ++row) {
-            const std::size_t k = row + 1;
-            const double c = W[k].real(), s = -W[k].imag(), c2 = W[2 * k % n_fft].real(), s2 = -W[2 * k % n_fft].imag();
-            const double yc = Y[k].real(), ys = -Y[k].imag();
-            const double cc = 0.5 * (1.0 + c2) - c * c, ss = 0.5 * (1.0 - c2) - s * s, cs = 0.5 * s2 - c * s;
-            const double d = cc * ss - cs * cs;
-            double power = (ss * yc * yc + cc * ys * ys - 2.0 * cs * yc * ys) / (d * variance);
-            if (!(d > 1e-12 * (cc + ss) * (cc + ss))) {
-                power = (yc * yc + ys * ys) / ((cc + ss) * variance);
-            }
-            out.data[row * out.stride + i] = float(count >= 4 && variance > 0.0 ? power : nothing);
-        }
+    require_rows(data, "data");
+    require_length(data.n_row, n_fft, "n_fft");
+    require_rows(out, "out");
+    if (out.n_row > n_fft / 2) {
+        throw std::invalid_argument("out: has " + std::to_string(out.n_row) +
+                                    " rows, expected at most n_fft / 2 = " + std::to_string(n_fft / 2));
     }
+    require_shape(out, out.n_row, data.n_col, "out");
+    const bool each = weights.each_series.n_row > 0;
+    if (each) {
+        require_rows(weights.each_series, "weights");
+        if (weights.shared || weights.each_series.n_row != data.n_row || weights.each_series.n_col != data.n_col) {
+            throw std::invalid_argument("weights: expected one per time, or one per value of the data");
+        }
+    } else if (weights.shared) {
+        require_size(weights.shared, data.n_row, "weights");
+    }
+    if (data.n_col == 0 || out.n_row == 0) {
+        return;
+    }
+    const auto grid = detail::plan_fft(data.n_row, n_fft);
+    const std::vector<float> shared = relative_weights(weights.shared, data.n_row);
+    const detail::Kernels& kernels = detail::active();
+    const auto scratch = detail::make_scratch<float>(kernels.lomb_scargle_scratch(*grid, data.n_row, out.n_row));
+    kernels.lomb_scargle({.grid = grid.get(),
+                          .data = data.data,
+                          .n_time = data.n_row,
+                          .n_series = data.n_col,
+                          .row_stride = data.stride,
+                          .shared_weights = shared.data(),
+                          .weights = each ? weights.each_series.data : nullptr,
+                          .weights_stride = weights.each_series.stride,
+                          .power = out.data,
+                          .n_freq = out.n_row,
+                          .power_stride = out.stride,
+                          .scratch = scratch.get()});
 }
 
 } // namespace starskope

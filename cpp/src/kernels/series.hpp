@@ -15,7 +15,8 @@ constexpr size_t panel_blocks = panel_series / block_series;
 constexpr size_t chunk_rows = 16;
 constexpr size_t rows_ahead = 8; // that are called into cache before they are copied
 
-// Sums over the points of each series, about `reference`, which is one of its values.
+// Sums over the points of each series, about `reference`, which is one of its values. With weights, the window weighs
+// the sums, and points of weight 0 do not count.
 struct alignas(64) PanelMoments {
     float reference[panel_series];
     double sum[panel_series];
@@ -23,6 +24,8 @@ struct alignas(64) PanelMoments {
     double count[panel_series];
     double gain[panel_series]; // of the window at these points
 };
+
+enum class Weights { equal, window };
 
 // Series that stand in memory as rows `stride` apart.
 struct Rows {
@@ -53,7 +56,7 @@ constexpr size_t strip = 4; // vectors of a row that are taken together
 // Copies rows [begin, end) of `strip` vectors; row of sample j is place[j] of the blocks. With gaps, missing values
 // become NaN and are left out of the sums. Sums over a chunk are float32 about the reference, those of chunks float64.
 // False where a value is missing that was not looked for.
-template <bool gaps>
+template <bool gaps, Weights weights>
 STARSKOPE_INLINE bool take_chunk(const Rows& rows, size_t begin, size_t end, const uint32_t* place, const float* window,
                                  float* blocks, size_t block_size, PanelMoments& moments, size_t v) {
     Floats reference[strip], sum[strip], squares[strip], count[strip], gain[strip];
@@ -62,13 +65,16 @@ STARSKOPE_INLINE bool take_chunk(const Rows& rows, size_t begin, size_t end, con
         reference[i] = load<Floats>(moments.reference + (v + i) * lanes);
         sum[i] = squares[i] = count[i] = gain[i] = Floats{};
     }
-    float total = 0.0f;
+    float total = 0.0f, n = 0.0f;
     for (size_t j = begin; j < end; ++j) {
         const size_t ahead = (j + rows_ahead < rows.n_time ? rows_ahead : 0) * rows.stride;
         const float* const from = rows.data + j * rows.stride + v * lanes;
         float* const to = blocks + v / 2 * block_size + place[j] * row_size<Floats>;
         const Floats w = splat(window[j]);
+        const float counted = weights == Weights::equal || window[j] > 0.0f ? 1.0f : 0.0f;
+        const Floats one = splat(counted);
         total += window[j];
+        n += counted;
 #pragma GCC unroll 4
         for (size_t i = 0; i < strip; ++i) {
             if (v * lanes % 16 == 0 && i * lanes % 16 == 0) {
@@ -80,13 +86,14 @@ STARSKOPE_INLINE bool take_chunk(const Rows& rows, size_t begin, size_t end, con
                 const Ints there = d - d == 0.0f;
                 store(here, there ? d : splat(__builtin_nanf("")));
                 d = there ? d : Floats{};
-                count[i] += there ? splat(1.0f) : Floats{};
+                count[i] += there ? one : Floats{};
                 gain[i] += there ? w : Floats{};
             } else {
                 store(here, d);
             }
-            sum[i] += d;
-            squares[i] = multiply_add(d, d, squares[i]);
+            const Floats part = weights == Weights::window ? w * d : d;
+            sum[i] += part;
+            squares[i] = multiply_add(part, d, squares[i]);
         }
     }
     if constexpr (!gaps) {
@@ -94,7 +101,7 @@ STARSKOPE_INLINE bool take_chunk(const Rows& rows, size_t begin, size_t end, con
 #pragma GCC unroll 4
         for (size_t i = 0; i < strip; ++i) {
             wrong |= sum[i] - sum[i] != 0.0f;
-            count[i] = splat(float(end - begin));
+            count[i] = splat(n);
             gain[i] = splat(total);
         }
         if (any(Longs(wrong))) {
@@ -113,14 +120,15 @@ STARSKOPE_INLINE bool take_chunk(const Rows& rows, size_t begin, size_t end, con
 }
 
 // The sums of one series in float64, where float32 could not hold its squares.
-void sum_again(const Rows& rows, size_t series, PanelMoments& moments) {
+void sum_again(const Rows& rows, size_t series, const float* window, Weights weights, PanelMoments& moments) {
     const double reference = moments.reference[series];
     double sum = 0.0, squares = 0.0;
     for (size_t j = 0; j < rows.n_time; ++j) {
         const float x = rows.data[j * rows.stride + series];
         if (x - x == 0.0f) {
-            sum += x - reference;
-            squares += (x - reference) * (x - reference);
+            const double d = x - reference, w = weights == Weights::window ? double(window[j]) : 1.0;
+            sum += w * d;
+            squares += w * d * d;
         }
     }
     moments.sum[series] = sum;
@@ -149,51 +157,70 @@ float reference_of(const Rows& rows, size_t series) {
 }
 
 // Neighbouring series, at most panel_series of them, in blocks that lie block_size floats apart. Rows hold the samples
-// less the reference of their series; padding is 0, missing values are the mean, and lanes without a series are 0.
+// less the reference of their series, NaN where one is missing; padding and lanes without a series are 0.
 struct Panel {
     const FftPlan* plan;
     const float* window; // (n_time,)
     float* blocks;
     size_t block_size;
+    Weights weights;
     size_t n_series;
-    bool subtract_mean;
+    bool gaps;
     PanelMoments moments;
 
     void take(const Rows& rows, size_t n) {
         n_series = n;
+        gaps = false;
         moments = {};
         for (size_t i = 0; i < n_series; ++i) {
             moments.reference[i] = reference_of(rows, i);
         }
-        bool gaps = false;
         for (size_t begin = 0; begin < rows.n_time; begin += chunk_rows) {
             const size_t end = begin + chunk_rows < rows.n_time ? begin + chunk_rows : rows.n_time;
-            gaps = take_rows(rows, begin, end) || gaps;
+            if (weights == Weights::equal) {
+                take_rows<Weights::equal>(rows, begin, end);
+            } else {
+                take_rows<Weights::window>(rows, begin, end);
+            }
         }
         for (size_t i = 0; i < n_series; ++i) {
             if (!(moments.squares[i] > 1e-30 * moments.count[i] && moments.squares[i] < 1e300)) {
-                sum_again(rows, i, moments);
+                sum_again(rows, i, window, weights, moments);
             }
         }
         for (size_t b = 0; b * block_series < n_series; ++b) {
-            float* const block = blocks + b * block_size;
             for (size_t j = rows.n_time; j < plan->n; ++j) {
-                store_row<Floats>(block + plan->place[j] * row_size<Floats>, {Floats{}, Floats{}});
-            }
-            if (gaps) {
-                fill_gaps(block, b, rows.n_time);
+                store_row<Floats>(blocks + b * block_size + plan->place[j] * row_size<Floats>, {Floats{}, Floats{}});
             }
         }
     }
 
-    // What is to be taken off the rows of a series, which already lack its reference.
-    float offset(size_t series) const {
-        const double n = moments.count[series] > 0.0 ? moments.count[series] : 1.0;
-        return subtract_mean ? float(moments.sum[series] / n) : -moments.reference[series];
+    // Mean of a series about its reference.
+    double mean(size_t series) const {
+        const double n = weights == Weights::equal ? moments.count[series] : moments.gain[series];
+        return n > 0.0 ? moments.sum[series] / n : 0.0;
     }
 
-    // True where values are missing.
-    bool take_rows(const Rows& rows, size_t begin, size_t end) {
+    // Mean square about `offset` from the reference.
+    double square(size_t series, double offset) const {
+        const double n = weights == Weights::equal ? moments.count[series] : moments.gain[series];
+        const double square = n > 0.0 ? moments.squares[series] / n + offset * (offset - 2.0 * mean(series)) : 0.0;
+        return square > 0.0 ? square : 0.0;
+    }
+
+    // Puts `values` (block_series,) where a value of block b is missing.
+    void fill_gaps(size_t b, const float* values, size_t n_time) {
+        const Complex<Floats> fill = load_row<Floats>(values);
+        for (size_t j = 0; j < n_time && gaps; ++j) {
+            float* const row = blocks + b * block_size + plan->place[j] * row_size<Floats>;
+            const Complex<Floats> x = load_row<Floats>(row);
+            store_row<Floats>(row, {x.re == x.re ? x.re : fill.re, x.im == x.im ? x.im : fill.im});
+        }
+    }
+
+  private:
+    template <Weights by>
+    void take_rows(const Rows& rows, size_t begin, size_t end) {
         Rows from = rows;
         size_t first = begin;
         alignas(64) float padded[chunk_rows * panel_series];
@@ -207,28 +234,13 @@ struct Panel {
             first = 0;
         }
         const size_t shift = begin - first, last = end - shift;
-        bool gaps = false;
+        const uint32_t* const place = plan->place + shift;
+        const float* const w = window + shift;
         for (size_t v = 0; v * lanes < n_series; v += strip) {
-            if (!take_chunk<false>(from, first, last, plan->place + shift, window + shift, blocks, block_size, moments,
-                                   v)) {
-                take_chunk<true>(from, first, last, plan->place + shift, window + shift, blocks, block_size, moments,
-                                 v);
+            if (!take_chunk<false, by>(from, first, last, place, w, blocks, block_size, moments, v)) {
+                take_chunk<true, by>(from, first, last, place, w, blocks, block_size, moments, v);
                 gaps = true;
             }
-        }
-        return gaps;
-    }
-
-    void fill_gaps(float* block, size_t b, size_t n_time) {
-        float fill[block_series];
-        for (size_t i = 0; i < block_series; ++i) {
-            fill[i] = offset(b * block_series + i);
-        }
-        const Complex<Floats> mean = load_row<Floats>(fill);
-        for (size_t j = 0; j < n_time; ++j) {
-            float* const row = block + plan->place[j] * row_size<Floats>;
-            const Complex<Floats> x = load_row<Floats>(row);
-            store_row<Floats>(row, {x.re == x.re ? x.re : mean.re, x.im == x.im ? x.im : mean.im});
         }
     }
 };
@@ -237,6 +249,7 @@ struct Panel {
 struct alignas(64) Levels {
     float scale[block_series];
     float shift[block_series];
+    float fill[block_series]; // what becomes 0
 };
 
 // 2^-e with 2^e near x; 1 where x is 0 or not finite.
@@ -251,18 +264,6 @@ STARSKOPE_INLINE double inverse_scale(double x) {
     bits = (1023 - exponent) << 52;
     __builtin_memcpy(&x, &bits, sizeof bits);
     return x;
-}
-
-void level_block(const Panel& panel, size_t block, Levels& levels) {
-    const PanelMoments& moments = panel.moments;
-    for (size_t i = 0; i < block_series; ++i) {
-        const size_t at = block * block_series + i;
-        const double n = moments.count[at] > 0.0 ? moments.count[at] : 1.0, offset = panel.offset(at);
-        const double square = moments.squares[at] / n + offset * (offset - 2.0 * moments.sum[at] / n); // about offset
-        const double scale = inverse_scale(__builtin_sqrt(square > 0.0 ? square : 0.0));
-        levels.scale[i] = float(scale);
-        levels.shift[i] = float(offset * scale);
-    }
 }
 
 // Levelled and windowed rows: what the first butterflies of a spectrum take in.

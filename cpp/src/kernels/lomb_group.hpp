@@ -1,0 +1,192 @@
+// Lomb-Scargle periodograms of series with points or weights of their own.
+#pragma once
+
+#include "lomb_reference.hpp"
+
+namespace starskope::detail::STARSKOPE_VARIANT {
+namespace {
+
+// A vector of series, each with its own points.
+struct Group {
+    size_t first;
+    size_t n;
+    alignas(64) float reference[lanes];
+    double total[lanes];  // of the weights
+    double square[lanes]; // mean of levelled values squared
+    bool known[lanes];
+    bool alone[lanes];
+
+    Floats take(const float* data, size_t stride, size_t j) const {
+        if (n == lanes) {
+            return load<Floats>(data + j * stride + first);
+        }
+        float some[lanes] = {};
+        __builtin_memcpy(some, data + j * stride + first, n * sizeof(float));
+        return load<Floats>(some);
+    }
+
+    Floats values(const LombScargleJob& job, size_t j) const {
+        return take(job.data, job.row_stride, j) - load<Floats>(reference);
+    }
+
+    // 0 where a point is missing.
+    Floats weights(const LombScargleJob& job, size_t j, Floats d) const {
+        const Floats w =
+            job.weights == nullptr ? splat(job.shared_weights[j]) : take(job.weights, job.weights_stride, j);
+        return (d - d == 0.0f) & (w - w == 0.0f) & (w > 0.0f) ? w : Floats{};
+    }
+};
+
+// Fills the source block of a group: as real parts how its weights differ from the reference's, as imaginary parts the
+// weighted series.
+void take_group(const LombScargleJob& job, const Scratch& scratch, const Reference& reference, Group& group,
+                float* block) {
+    double weight[lanes] = {}, sum[lanes] = {}, squares[lanes] = {}, count[lanes] = {};
+    for (size_t i = 0; i < group.n; ++i) {
+        group.reference[i] = reference_of({job.data + group.first, job.n_time, job.row_stride}, i);
+    }
+    for (size_t j = 0; j < job.n_time; ++j) {
+        Floats d = group.values(job, j);
+        const Floats w = group.weights(job, j, d);
+        d = w > 0.0f ? d : Floats{};
+        const auto add = [&](size_t at, Doubles dd, Doubles ww) __attribute__((always_inline)) {
+            store_wide(weight + at, load_wide(weight + at) + ww);
+            store_wide(sum + at, multiply_add(ww, dd, load_wide(sum + at)));
+            store_wide(squares + at, multiply_add(ww * dd, dd, load_wide(squares + at)));
+            store_wide(count + at, load_wide(count + at) + (ww > 0.0 ? splat_double(1.0) : Doubles{}));
+        };
+        add(0, lower(d), lower(w));
+        add(half, upper(d), upper(w));
+    }
+    alignas(64) float scale[lanes], shift[lanes], rest[lanes], unit[lanes];
+    for (size_t i = 0; i < lanes; ++i) {
+        const double total = weight[i] > 0.0 ? weight[i] : 1.0, mean = sum[i] / total;
+        const double square = squares[i] / total - mean * mean;
+        // Smaller than the weights, which at low frequencies need all their digits: each part takes on rounding errors
+        // of the other.
+        const double by = 0.125 * inverse_scale(__builtin_sqrt(square > 0.0 ? square : 0.0));
+        scale[i] = float(by);
+        shift[i] = float(mean * by);
+        rest[i] = float(mean * by - double(shift[i]));
+        unit[i] = job.weights == nullptr ? 1.0f : float(inverse_scale(total / (count[i] > 0.0 ? count[i] : 1.0)));
+    }
+    double apart[lanes] = {}, variance[lanes] = {}, spread[lanes] = {};
+    for (size_t j = 0; j < job.n_time; ++j) {
+        const Floats d = group.values(job, j), w = group.weights(job, j, d) * load<Floats>(unit);
+        const Floats level = multiply_subtract(d, load<Floats>(scale), load<Floats>(shift)) - load<Floats>(rest);
+        const Floats weighted = w > 0.0f ? w * level : Floats{};
+        const Floats difference = w - scratch.weights[j];
+        store_row<Floats>(block + job.grid->plan.place[j] * row_size<Floats>, {difference, weighted});
+        add_wide(apart, difference);
+        add_wide(variance, w > 0.0f ? weighted * level : Floats{});
+        add_wide(spread, w * w);
+    }
+    for (size_t j = job.n_time; j < job.grid->plan.n; ++j) {
+        store_row<Floats>(block + job.grid->plan.place[j] * row_size<Floats>, {Floats{}, Floats{}});
+    }
+    for (size_t i = 0; i < lanes; ++i) {
+        group.total[i] = reference.total() + apart[i];
+        group.square[i] = variance[i] / group.total[i];
+        group.known[i] = count[i] >= least_points && group.square[i] > 0.0;
+        const double effective = group.total[i] * group.total[i] / spread[i];
+        group.alone[i] = group.known[i] && (effective < 32.0 || 4.0 * count[i] < reference.total());
+    }
+}
+
+void write_group(const LombScargleJob& job, const Scratch& scratch, const Reference& reference, Group& group) {
+    const FftGrid& grid = *job.grid;
+    const FftPlan& plan = grid.plan;
+    const size_t block_size = plan.n_row * row_size<Floats>;
+    float* const source = scratch.work;
+    float* const work = grid.n_residue > 1 ? source + block_size : source;
+    take_group(job, scratch, reference, group, source);
+    for (size_t residue = 0; residue < grid.n_residue; ++residue) {
+        float* const block = work + residue * block_size;
+        if (grid.n_residue > 1) {
+            const float* const phase = grid.phase.single + residue * plan.n_row * 2;
+            transform_columns<Floats>(plan, block, Turned<Floats>{source, phase});
+        } else {
+            transform_columns<Floats>(plan, block, InPlace<Floats>{});
+        }
+        for (size_t i = 0; i < plan.n_group; ++i) {
+            transform_group<Floats>(plan, block, i, scratch.buffer);
+        }
+    }
+    alignas(64) float by[lanes], factor[lanes];
+    for (size_t i = 0; i < lanes; ++i) {
+        by[i] = float(1.0 / group.total[i]);
+        factor[i] =
+            group.known[i] ? float(0.5 / (group.total[i] * __builtin_sqrt(group.square[i]))) : __builtin_nanf("");
+    }
+    const Floats part = load<Floats>(by), half_part = part * 0.5f, f = load<Floats>(factor);
+    const auto element = [&](size_t k) { return load_row<Floats>(work + grid.rows[k] * row_size<Floats>); };
+    for (size_t k = 1; k <= job.n_freq; ++k) {
+        const Complex<Floats> z = element(k), m = element(grid.n_fft - k);
+        const size_t k2 = 2 * k < grid.n_fft ? 2 * k : 2 * k - grid.n_fft;
+        const Complex<Floats> z2 = element(k2), m2 = element((grid.n_fft - k2) % grid.n_fft);
+        const Complex<double> u = reference.window.at(k), u2 = reference.window.at(k2);
+        const Complex<Floats> own{z.re + m.re, z.im - m.im}, own2{z2.re + m2.re, z2.im - m2.im};
+        const Complex<Floats> once{multiply_add(splat(float(u.re)), part, own.re * half_part),
+                                   multiply_add(splat(float(u.im)), part, own.im * half_part)};
+        const Complex<Floats> twice{multiply_add(splat(float(u2.re)), part, own2.re * half_part),
+                                    multiply_add(splat(float(u2.im)), part, own2.im * half_part)};
+        const Trigonometry<Floats> t = trigonometry(once, twice);
+        const Floats cosine = (z.im + m.im) * f, sine = (m.re - z.re) * f;
+        const Floats determinant = t.cc * t.ss - t.cs * t.cs;
+        Floats power = (t.ss * cosine * cosine + t.cc * sine * sine - 2.0f * t.cs * cosine * sine) / determinant;
+        if (__builtin_expect(any(Longs(determinant < least_determinant)), 0)) {
+            for (size_t i = 0; i < lanes; ++i) {
+                const double whole = 1.0 / group.total[i];
+                const Complex<double> first{(u.re + 0.5 * double(own.re[i])) * whole,
+                                            (u.im + 0.5 * double(own.im[i])) * whole};
+                const Complex<double> second{(u2.re + 0.5 * double(own2.re[i])) * whole,
+                                             (u2.im + 0.5 * double(own2.im[i])) * whole};
+                const Axes axes = principal_axes(trigonometry(first, second), least_own);
+                const double major = axes.a * double(cosine[i]) + axes.b * double(sine[i]);
+                const double minor = axes.c * double(cosine[i]) + axes.d * double(sine[i]);
+                power[i] = float(major * major + minor * minor);
+            }
+        }
+        float* const out = job.power + (k - 1) * job.power_stride + group.first;
+        if (group.n == lanes) {
+            store(out, power);
+        } else {
+            __builtin_memcpy(out, &power, group.n * sizeof(float));
+        }
+    }
+}
+
+// One series all in float64: its weights are too few, or too unlike those of the others.
+void write_alone(const LombScargleJob& job, const Scratch& scratch, size_t series) {
+    const size_t n_fft = job.grid->n_fft, size = 2 * (n_fft / 2 + 1);
+    double* const values = scratch.own + 2 * size; // (n_time,), weights in scratch.next
+    double total = 0.0, sum = 0.0, square = 0.0;
+    Group group{};
+    group.first = series;
+    group.n = 1;
+    group.reference[0] = reference_of({job.data + series, job.n_time, job.row_stride}, 0);
+    for (size_t j = 0; j < job.n_time; ++j) {
+        const Floats d = group.values(job, j), w = group.weights(job, j, d);
+        scratch.next[j] = w[0];
+        values[j] = w[0] > 0.0f ? double(d[0]) : 0.0;
+        total += double(w[0]);
+        sum += double(w[0]) * values[j];
+    }
+    for (size_t j = 0; j < job.n_time; ++j) {
+        values[j] -= sum / total;
+        square += double(scratch.next[j]) * values[j] * values[j];
+    }
+    const Elements window =
+        transform_wide(job, scratch, [&](size_t j) { return double(scratch.next[j]); }, scratch.own);
+    const Elements weighted =
+        transform_wide(job, scratch, [&](size_t j) { return double(scratch.next[j]) * values[j]; }, scratch.own + size);
+    for (size_t k = 1; k <= job.n_freq; ++k) {
+        const Axes axes = principal_axes(window.moments(k), least_shared);
+        const Complex<double> x = weighted.at(k);
+        const double major = axes.a * x.re + axes.b * x.im, minor = axes.c * x.re + axes.d * x.im;
+        job.power[(k - 1) * job.power_stride + series] = float((major * major + minor * minor) / (total * square));
+    }
+}
+
+} // namespace
+} // namespace starskope::detail::STARSKOPE_VARIANT

@@ -1,0 +1,90 @@
+// From panels of series to rows of their spectra: the order in which columns, groups and results follow each other.
+#pragma once
+
+#include "series.hpp"
+
+namespace starskope::detail::STARSKOPE_VARIANT {
+namespace {
+
+// Transforms n_series series in `blocks`, of which source(b) gives the rows of block b to the first butterflies; with
+// residues the blocks are only read and `work`, two per block, is transformed. All blocks go through one bucket before
+// the next begins, so that whole panels are written: write(bucket, blocks, their size).
+template <class Source, class Write>
+void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float* work, float* buffer,
+                     const Source& source, const Write& write) {
+    const FftPlan& plan = grid.plan;
+    const size_t block_size = plan.n_row * row_size<Floats>, n_block = (n_series + block_series - 1) / block_series;
+    const bool padded = grid.n_residue > 1;
+    const size_t work_size = padded ? 2 * block_size : block_size;
+    for (size_t b = 0; b < n_block && !padded; ++b) {
+        transform_columns<Floats>(plan, blocks + b * block_size, source(b));
+    }
+    work = padded ? work : blocks;
+    for (size_t i = 0; i < grid.n_bucket; ++i) {
+        const FftBucket& bucket = grid.buckets[i];
+        const bool two_residues = bucket.residue != bucket.mirror_residue;
+        const bool two = two_residues || bucket.group != bucket.mirror_group;
+        const bool turn = padded && (i == 0 || grid.buckets[i - 1].residue != bucket.residue);
+        for (size_t b = 0; b < n_block; ++b) {
+            float* const here = work + b * work_size;
+            float* const mirror = two_residues ? here + block_size : here;
+            const auto transform = [&](float* to, size_t residue) {
+                const float* const phase = grid.phase.single + residue * plan.n_row * 2;
+                transform_columns<Floats>(plan, to, Turned<Floats>{blocks + b * block_size, phase});
+            };
+            if (turn) {
+                transform(here, bucket.residue);
+                if (two_residues) {
+                    transform(mirror, bucket.mirror_residue);
+                }
+            }
+            transform_group<Floats>(plan, here, bucket.group, buffer);
+            if (two) {
+                transform_group<Floats>(plan, mirror, bucket.mirror_group, buffer);
+            }
+        }
+        write(bucket, work, work_size);
+    }
+}
+
+// Blocks that transform_panel needs beside the panel.
+STARSKOPE_INLINE size_t work_blocks(const FftGrid& grid) {
+    return grid.n_residue > 1 ? 2 * panel_blocks : 0;
+}
+
+// Past the caches where whole lines can be written: they are not read before, and nobody needs them soon.
+STARSKOPE_INLINE void write_vector(float* out, Floats x, bool past) {
+#if defined(__AVX512F__)
+    if (past) {
+        _mm512_stream_ps(out, x);
+        return;
+    }
+#elif defined(__AVX2__)
+    if (past) {
+        _mm256_stream_ps(out, x);
+        return;
+    }
+#endif
+    (void)past;
+    store(out, x);
+}
+
+// What was written past the caches is seen by all others from here on.
+STARSKOPE_INLINE void finish_writing() {
+#if defined(__AVX2__)
+    _mm_sfence();
+#endif
+}
+
+// Series at, at + 1, ... of a row of a panel of n_series.
+STARSKOPE_INLINE void write(float* row, size_t at, Floats x, size_t n_series) {
+    if (n_series == panel_series) {
+        write_vector(row + at, x, uintptr_t(row) % 64 == 0);
+    } else if (at < n_series) {
+        const size_t n = n_series - at < lanes ? n_series - at : lanes;
+        __builtin_memcpy(row + at, &x, n * sizeof(float));
+    }
+}
+
+} // namespace
+} // namespace starskope::detail::STARSKOPE_VARIANT
