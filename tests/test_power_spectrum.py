@@ -218,6 +218,7 @@ def test_irregular_times_to_the_limit_agree_with_the_regular_transform() -> None
         (np.ones((9, 2)), {"cadence": CADENCE, "axis": 2}, ValueError, "axis=2"),
         (np.ones((9, 2)), {"cadence": CADENCE, "oversample": 0}, ValueError, "oversample=0"),
         (np.ones((9, 2)), {"cadence": CADENCE, "oversample": 1.5}, TypeError, "integer"),
+        (np.ones((9, 2)), {"cadence": CADENCE, "oversample": 10**9}, ValueError, "4500000001 frequencies: give less"),
         (np.ones((9, 2)), {"cadence": CADENCE, "workers": 0}, ValueError, "workers=0"),
         (np.ones((9, 2)), {"cadence": CADENCE, "window": "bell"}, ValueError, "window='bell'"),
         (np.ones((9, 2)), {"cadence": CADENCE, "window": np.ones(8)}, ValueError, r"shape \(8,\)"),

@@ -86,6 +86,8 @@ TIME = half_hours()
         ({"periods": []}, ValueError, "periods"),
         ({"durations": [-0.1]}, ValueError, "durations"),
         ({"oversample": 0}, ValueError, "oversample"),
+        ({"oversample": 10**9}, ValueError, "oversample=1000000000: expected 1 to 1000"),
+        ({"n_candidates": 10**9}, ValueError, "n_candidates=1000000000: expected 1 to 100"),
         ({"n_candidates": 0}, ValueError, "n_candidates"),
         ({"n_candidates": 1.5}, TypeError, "n_candidates"),
         ({"workers": 0}, ValueError, "workers"),

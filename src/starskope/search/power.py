@@ -24,6 +24,8 @@ __all__ = ["power_spectrum"]
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
+MOST_FREQUENCIES = 1 << 28
+
 
 def power_spectrum(
     x: ArrayLike | Any,
@@ -93,6 +95,8 @@ def power_spectrum(
     oversample = integer_at_least(oversample, "oversample", 1)
     grid = series.grid
     n_fft = oversample * grid.n_time
+    if n_fft // 2 >= MOST_FREQUENCIES:
+        raise ValueError(f"oversample={oversample} asks for {n_fft // 2 + 1} frequencies: give less")
     values = window_values(window, grid.n_time)
     regular = grid.is_regular(grid.nyquist)
     power = np.empty((n_fft // 2 + 1, series.n_star), dtype=np.float32)

@@ -23,6 +23,10 @@ SHORTEST_CADENCE = 1.5e-4
 """Days; TESS's fastest is 20 s = 2.3e-4 d."""
 LONGEST_CADENCE = 0.21
 """Days; beyond five hours between points no box of a transit holds two of them."""
+MOST_CANDIDATES = 100
+"""Rows per star; as many as a job allows."""
+MOST_OVERSAMPLE = 1000
+"""More trial periods in a transit's peak only take memory."""
 BIN_DAYS = 10.0 / 1440.0
 """Faster cadences are averaged to ten minutes before the period search: the shortest box holds four such bins."""
 
@@ -60,9 +64,10 @@ class SearchSettings:
     periods, durations : array-like, optional
         Days; instead of the grids made from the limits.
     oversample : int
-        Of the frequency grid.
+        Of the frequency grid, up to 1000.
     n_candidates : int
-        Most rows per star; a further one is sought only where the one before stands out, in the light curve without it.
+        Most rows per star, up to 100; a further one is sought only where the one before stands out, in the light curve
+        without it.
     snr_min, sde_min : float
         Least signal-to-noise ratio (red noise included) and signal detection efficiency of a periodic claim.
     single_snr_min : float
@@ -88,8 +93,9 @@ class SearchSettings:
             raise ValueError(
                 f"period_min={self.period_min}, period_max={self.period_max}: expected period_min below period_max"
             )
-        integer_at_least(self.oversample, "oversample", 1)
-        integer_at_least(self.n_candidates, "n_candidates", 1)
+        for name, most in (("oversample", MOST_OVERSAMPLE), ("n_candidates", MOST_CANDIDATES)):
+            if integer_at_least(getattr(self, name), name, 1) > most:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 1 to {most}")
         for name in ("periods", "durations"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _days(getattr(self, name), name))
