@@ -80,6 +80,11 @@ def test_a_bad_file_of_many_is_told_and_the_others_done(
         (["--output", "spectra.fits"], "ends in .zarr"),
         (["--output", "spectra.zarr", "--window", "bell"], "window='bell'"),
         (["--output", "spectra.zarr", "--segment", "9999"], "the series has 500 cadences"),
+        (["--oversample", "0"], "starskope: oversample=0: expected 1 or more"),
+        (["--frequency-max", "-1"], "starskope: frequency_max=-1.0"),
+        (["--flatten", "nan"], "starskope: flatten=nan"),
+        (["--time-zero", "inf"], "starskope: time_zero=inf"),
+        (["--workers", "0"], "starskope: workers=0"),
     ],
 )
 def test_wrong_use_is_told(
@@ -93,6 +98,20 @@ def test_wrong_use_is_told(
     monkeypatch.chdir(tmp_path)
     assert main(["spectra", str(file), *more]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_text_is_read_with_the_zero_that_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "curve.csv"
+    lines = [f"{1325 + CADENCE * i},{1 + 0.1 * np.sin(i / 5)}" for i in range(200)]
+    file.write_text("\n".join(["time,flux", *lines]))
+    assert main(["spectra", str(file)]) == 1
+    assert "--time-zero" in capsys.readouterr().err
+    assert main(["spectra", str(file), "--time-zero", "2457000"]) == 0
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spectra", str(tmp_path / "absent.fits")]) == 1
+    assert capsys.readouterr().err == f"starskope: {tmp_path / 'absent.fits'}: no light curves here\n"
 
 
 def test_real_files_have_their_periods(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,12 @@ _ID_COLUMNS = {"tic_id": "TIC", "kepler_id": "KIC", "epic_id": "EPIC", "gaia_id"
 def add_spectra(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     """Add the command to the parser; ``add`` is that of `starskope.cli`."""
     command = add("spectra", spectra, "power spectra, Lomb-Scargle periodograms and spectrograms", "FILE ...")
-    command.add_argument("paths", nargs="+", metavar="FILE", help="light curves: mission files, .fits or .zarr of ours")
+    command.add_argument(
+        "paths", nargs="+", metavar="FILE", help="light curves: mission files, text, .fits or .zarr of ours"
+    )
+    command.add_argument(
+        "--time-zero", type=float, metavar="JD", help="Julian date of time 0, for files that do not tell (text)"
+    )
     command.add_argument(
         "--output", metavar="OUT.zarr", help="write all spectra there; several files must share one time axis"
     )
@@ -50,23 +55,42 @@ def spectra(arguments: Namespace) -> int:
     from starskope.curves.container import LightCurves
     from starskope.errors import StarskopeError
 
+    _check_options(arguments)
     if arguments.output:
         _check_output(Path(arguments.output))
-        curves = _prepared(LightCurves.read(arguments.paths), arguments)
+        curves = _prepared(LightCurves.read(arguments.paths, time_zero=arguments.time_zero), arguments)
         _tell(", ".join(arguments.paths), curves, _write(curves, arguments), as_json=arguments.json)
         return 0
     code = 0
     for path in arguments.paths:
         try:
-            curves = _prepared(LightCurves.read(path), arguments)
+            curves = _prepared(LightCurves.read(path, time_zero=arguments.time_zero), arguments)
             periodograms = _periodograms(curves, arguments)
-        except (StarskopeError, ValueError, FileNotFoundError) as error:
+        except FileNotFoundError as error:
+            print(f"starskope: {error.filename}: {error.strerror}", file=sys.stderr)
+            code = 1
+            continue
+        except (StarskopeError, ValueError) as error:
             # One damaged or empty file of many: the others are still worth their lines.
             print(f"starskope: {path}: {error}" if path not in str(error) else f"starskope: {error}", file=sys.stderr)
             code = 1
             continue
         _tell(path, curves, periodograms, as_json=arguments.json)
     return code
+
+
+def _check_options(arguments: Namespace) -> None:
+    """Refuse what no file could be read with, once and before the first is."""
+    from starskope.parallel import resolve_workers
+    from starskope.validation import finite, integer_at_least, positive
+
+    integer_at_least(arguments.oversample, "oversample", 1)
+    for name in ("frequency_max", "flatten"):
+        if getattr(arguments, name) is not None:
+            positive(getattr(arguments, name), name)
+    if arguments.time_zero is not None:
+        finite(arguments.time_zero, "time_zero")
+    resolve_workers(arguments.workers)
 
 
 def _check_output(path: Path) -> None:
