@@ -66,7 +66,7 @@ def test_the_file_that_the_others_spoil_is_good(path: Path) -> None:
         (TIME * 86400.0, r"no days since JD 2457000; they look like seconds: divide by 86400"),
         ((TIME - TIME[0]) * 86400.0 * 50, r"they look like seconds"),
         (TIME * 1440.0, r"they look like minutes: divide by 1440"),
-        (TIME + 2457000.0, r"they look like full Julian dates: subtract that zero, or name them BJD"),
+        (TIME + 2457000.0, r"they look like full Julian dates: subtract that zero, name them BJD, or give time_zero=0"),
         (TIME + 56999.5, r"they look like modified Julian dates \(MJD\): add -56999.5"),
         (TIME + 1e9, r"expected dates between the years 1900 and 2100"),
         (TIME * 20_000, r"no days since JD 2457000"),

@@ -134,7 +134,7 @@ def _looks_like(first: float, last: float, step: float, zero: float) -> str:
         return first / per_day + shift >= 2_440_000 and last / per_day + shift <= _LAST_JD
 
     if modern(0.0):
-        return "they look like full Julian dates: subtract that zero, or name them BJD"
+        return "they look like full Julian dates: subtract that zero, name them BJD, or give time_zero=0 (--time-zero)"
     if modern(MJD_ZERO):
         return f"they look like modified Julian dates (MJD): add {MJD_ZERO - zero:.10g}, and mind that MJD is no BJD"
     for unit, per_day in (("seconds", 86400.0), ("minutes", 1440.0), ("hours", 24.0)):
