@@ -124,7 +124,7 @@ def power_spectrum(
 
 def _at_own_times(series: SeriesBatch, given: F32, out: F32, window: F32, n_fft: int) -> None:
     """Write the same sums at irregular times (n_given,) to ``out``, window and places read between the grid's."""
-    import finufft  # type: ignore[import-untyped]
+    import finufft
 
     grid = series.grid
     place = series.given_places()
