@@ -144,6 +144,9 @@ def test_the_smeared_trapezoid_is_the_mean_over_the_exposure() -> None:
     steps = (np.arange(2000) + 0.5) / 2000 - 0.5
     expected = sharp(x[:, None] + 0.3 * steps).mean(axis=1)
     assert smeared_trapezoid(x, 1.6, 0.4, 0.3) == pytest.approx(expected, abs=1e-5)
+    # A V is seen less deep through the exposure: what is seen counts as 1.
+    seen = np.clip(1.0 - np.abs(x[:, None] + 0.3 * steps) / 0.8, 0.0, 1.0).mean(axis=1)
+    assert smeared_trapezoid(x, 1.6, 0.0, 0.3) == pytest.approx(seen / seen[30], abs=1e-5)
 
 
 def test_the_matched_box_compares_with_its_flanks_and_keeps_off_gaps() -> None:

@@ -55,7 +55,8 @@ def box_around(
     for i in range(time.size):
         total_w += weight[i]
         total_y += weight[i] * flux[i]
-    cell = 2.0 * half_window / n_cell
+    mean = total_y / total_w if total_w > 0.0 else 0.0
+    per_cell = n_cell / (2.0 * half_window)
     w = np.zeros(n_cell + 1)
     y = np.zeros(n_cell + 1)
     best = 0.0
@@ -64,29 +65,29 @@ def box_around(
         w[:] = 0.0
         y[:] = 0.0
         f = frequencies[j]
+        period = 1.0 / f
         for i in range(time.size):
             turns = (time[i] - epoch) * f
-            offset = (turns - np.floor(turns + 0.5)) / f
+            offset = (turns - np.floor(turns + 0.5)) * period
             if -half_window <= offset < half_window:
-                c = min(int((offset + half_window) / cell), n_cell - 1)
+                c = min(int((offset + half_window) * per_cell), n_cell - 1)
                 w[c + 1] += weight[i]
-                y[c + 1] += weight[i] * flux[i]
+                y[c + 1] += weight[i] * (flux[i] - mean)
         for c in range(n_cell):
             w[c + 1] += w[c]
             y[c + 1] += y[c]
         for n in range(least, min(most, n_cell) + 1):
             for first in range(n_cell - n + 1):
+                y_in = y[first + n] - y[first]
+                if y_in >= 0.0:
+                    continue
+                # With the mean taken out depth is -y_in W / (w_in w_out); no division until a box is the best.
                 w_in = w[first + n] - w[first]
                 w_out = total_w - w_in
-                if w_in <= 0.0 or w_out <= 0.0:
+                if w_in <= 0.0 or w_out <= 0.0 or y_in * y_in * total_w <= best * w_in * w_out:
                     continue
-                y_in = y[first + n] - y[first]
-                depth = (total_y - y_in) / w_out - y_in / w_in
-                if depth <= 0.0:
-                    continue
-                gain = depth * depth * w_in * w_out / total_w
-                if gain > best:
-                    best, best_frequency, best_first, best_n = gain, j, first, n
+                best = y_in * y_in * total_w / (w_in * w_out)
+                best_frequency, best_first, best_n = j, first, n
     return best, best_frequency, best_first, best_n
 
 
@@ -117,7 +118,8 @@ def event_sums(
     Parameters
     ----------
     length, bottom, smear : float
-        Trapezoid ``m`` in units of ``duration``: whole length, flat part of it (below 1), exposure. Length 0 = a box.
+        Trapezoid ``m`` in units of ``duration``: whole length, flat part of it (below 1), exposure; 1 at its middle,
+        seen through the exposure. Length 0 = a box.
 
     Returns
     -------
@@ -136,6 +138,7 @@ def event_sums(
     count, wm, wmm, wmy = np.zeros(n_event), np.zeros(n_event), np.zeros(n_event), np.zeros(n_event)
     outer = 0.5 * length
     inner = outer * bottom
+    peak = 2.0 * ramp(0.5 * smear, outer, inner) if length > 0.0 else 1.0
     reach = min(max(0.5, outer + 0.5 * smear) * duration, 0.5 * period)
     for i in range(time.size):
         k = int(np.floor((time[i] - t0) / period + 0.5))
@@ -147,7 +150,7 @@ def event_sums(
         if inside:
             count[k - first] += 1.0
         if length > 0.0:
-            m = (ramp(x + 0.5 * smear, outer, inner) - ramp(x - 0.5 * smear, outer, inner)) / smear
+            m = (ramp(x + 0.5 * smear, outer, inner) - ramp(x - 0.5 * smear, outer, inner)) / peak
         else:
             m = 1.0 if inside else 0.0
         wm[k - first] += weight[i] * m

@@ -119,11 +119,12 @@ def _split(time: F64, flux: F64, weight: F64, duration: float) -> tuple[float, f
     white = mad_scatter(flux * np.sqrt(weight))
     means, weights = box_means(time, flux, weight, duration, duration / STEPS_PER_BOX)
     if means.size:
-        full = weights >= 0.5 * np.median(weights)
+        full = weights >= 0.5 * np.mean(weights)
         means, weights = means[full], weights[full]
     if means.size < LEAST_BOXES:
         return white, 0.0
     deviation = np.sort(np.abs(means - np.median(means)))
-    tail = deviation[int(TAIL * (deviation.size - 1))] / TAIL_SIGMA
-    spread = max(MAD_TO_SIGMA * np.median(deviation), tail)
+    spread = max(
+        MAD_TO_SIGMA * deviation[deviation.size // 2], deviation[int(TAIL * (deviation.size - 1))] / TAIL_SIGMA
+    )
     return white, np.sqrt(max(spread**2 - white**2 * np.mean(1.0 / weights), 0.0))

@@ -25,8 +25,8 @@ F64 = NDArray[np.float64]
 BOTTOMS = np.linspace(0.0, 0.9, 10)
 LENGTHS = np.linspace(0.9, 2.3, 15)
 SHIFTS = np.linspace(-0.2, 0.2, 5)
-EXCLUDED = 9.0
-"""Rise of chi-squared beyond which a shape is excluded: three sigma."""
+GOOD, EXCLUDED = 4.0, 9.0
+"""Rise of chi-squared up to which a shape is as good as the best, and beyond which it is excluded."""
 CELLS = 16
 """Cells per duration into which the folded dip is averaged for the fit."""
 WINDOW = 1.5
@@ -67,8 +67,9 @@ def fit_shape(series: StarSeries, at: Ephemeris, level: float) -> DipShape:
     Notes
     -----
     Whole lengths of 0.9 to 2.3 times the duration of the box, bottoms of 0 to 0.9 of them, small shifts of the middle,
-    each smeared over one cadence; the depth is linear. A shape is allowed while its chi-squared lies within 9 of the
-    best, in units of the noise of a point or, where nothing fits well, of the best fit's own scatter.
+    each smeared over one cadence; the depth is linear. Of the shapes within 4 of the best chi-squared the flattest is
+    taken, for a point at the bottom of a V makes dips deeper than they are; within 9 they are allowed. The unit is the
+    noise of a point or, where nothing fits well, the best fit's own scatter.
     """
     offset = _offsets(series.time, at)
     near = np.abs(offset) < min(WINDOW * at.duration, 0.5 * at.period)
@@ -79,12 +80,13 @@ def fit_shape(series: StarSeries, at: Ephemeris, level: float) -> DipShape:
     smear = series.cadence / at.duration
     chi2 = _chi2(x, y, w, LENGTHS, BOTTOMS, SHIFTS, smear)
     per_bottom = chi2.min(axis=(0, 2))
-    best = int(np.argmin(per_bottom))
+    lowest = float(per_bottom.min())
     # What averaging in cells hides of the points' scatter does not depend on the shape.
-    unit = max(mad_scatter(series.flux * np.sqrt(series.weight)) ** 2, per_bottom[best] / max(x.size - 4, 1), 1e-300)
-    allowed = np.flatnonzero(per_bottom <= per_bottom[best] + EXCLUDED * unit)
-    length = LENGTHS[int(np.argmin(chi2[:, best].min(axis=1)))]
-    return DipShape(float(length), float(BOTTOMS[best]), float(BOTTOMS[allowed[-1]]), smear)
+    unit = max(mad_scatter(series.flux * np.sqrt(series.weight)) ** 2, lowest / max(x.size - 4, 1), 1e-300)
+    good = int(np.flatnonzero(per_bottom <= lowest + GOOD * unit)[-1])
+    allowed = int(np.flatnonzero(per_bottom <= lowest + EXCLUDED * unit)[-1])
+    length = LENGTHS[int(np.argmin(chi2[:, good].min(axis=1)))]
+    return DipShape(float(length), float(BOTTOMS[good]), float(BOTTOMS[allowed]), smear)
 
 
 def fit_ephemeris(series: StarSeries, at: Ephemeris, shape: DipShape, level: float) -> tuple[Ephemeris, float, float]:
@@ -170,7 +172,7 @@ def _cells(x: F64, y: F64, w: F64) -> tuple[F64, F64, F64]:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def smeared_trapezoid(x: F64, length: float, bottom: float, smear: float) -> F64:
-    """Return the depth at ``x`` of a trapezoid of depth 1, averaged over an exposure.
+    """Return the depth at ``x`` of a trapezoid, averaged over an exposure and scaled to 1 at the middle.
 
     Parameters
     ----------
@@ -181,9 +183,10 @@ def smeared_trapezoid(x: F64, length: float, bottom: float, smear: float) -> F64
     """
     outer = 0.5 * length
     inner = outer * bottom
+    peak = 2.0 * ramp(0.5 * smear, outer, inner)
     out = np.zeros(x.size)
     for i in range(x.size):
-        out[i] = (ramp(x[i] + 0.5 * smear, outer, inner) - ramp(x[i] - 0.5 * smear, outer, inner)) / smear
+        out[i] = (ramp(x[i] + 0.5 * smear, outer, inner) - ramp(x[i] - 0.5 * smear, outer, inner)) / peak
     return out
 
 

@@ -30,7 +30,7 @@ GAP_DAYS = 0.05
 LEAST_COVERAGE = 0.7
 LEAST_POSITIONS = 20
 """Positions of a box from which its scatter is measured, at least."""
-N_BLOCKERS = 5
+N_BLOCKERS = 2
 """Dips beside gaps that are kept in mind at each duration besides those wanted."""
 HALVES_DIFFER = 0.6
 """A dip's halves may differ by this fraction of the depth (and three sigma): a step or a ramp is no transit."""
@@ -102,7 +102,9 @@ def _apart(found: list[tuple[Dip, bool]], n_dip: int) -> list[Dip]:
     for dip, is_clear in sorted(found, key=lambda one: -one[0].snr):
         if all(abs(dip.time - other.time) > 1.5 * (dip.duration + other.duration) for other, _ in kept):
             kept.append((dip, is_clear))
-    return [dip for dip, is_clear in kept if is_clear][:n_dip]
+            if sum(clear for _, clear in kept) == n_dip:
+                break
+    return [dip for dip, is_clear in kept if is_clear]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -37,10 +37,13 @@ LEAST_CONSISTENT = 0.6
 """Part of the observed events that agree with the depth."""
 LEAST_STEADINESS = 0.5
 """Part of the depth that must stay when the event that carries most of it is left out."""
-LEAST_SINE_RATIO = 1.3
-"""Gain of the box over that of any sine with its overtone that it may imitate. Such waves leave a box less than 1, and
-what detrending makes of them up to 1.2; a box of the longest duty (0.16) has 1.6, planets in synthetic sectors 1.8 to
-20."""
+LEAST_SINE_RATIO = 1.4
+"""Gain of the box over that of any sine with its overtone that it may imitate. Such waves leave a box less than 1:
+1,600 synthetic pulsators and spotted stars with amplitudes of up to 100 times the noise give three claims, two of them
+ambiguous and one a single event. A box of the longest duty (0.16) has 1.6, planets in synthetic sectors 1.8 to 20."""
+NO_WAVE = 60.0
+"""Score that no wave reaches, for the boxes at its other phases scatter as much (25 among those stars): the eclipses of
+a close binary do, and may be as wide and round as they are."""
 LEAST_CONTRAST = 1.5
 """Signal-to-noise ratio over that of the highest bump at any phase, or, of a single event, of the next excursion."""
 BINARY_SIGMA, BINARY_FRACTION = 5.0, 0.1
@@ -74,7 +77,7 @@ def repeats(candidate: Candidate, settings: SearchSettings) -> bool:
         and candidate.n_transits >= 2
         and candidate.n_consistent >= max(2, LEAST_CONSISTENT * candidate.n_transits)
         and candidate.steadiness >= LEAST_STEADINESS
-        and candidate.sine_ratio >= LEAST_SINE_RATIO
+        and (candidate.sine_ratio >= LEAST_SINE_RATIO or candidate.snr >= NO_WAVE)
         and candidate.snr >= LEAST_CONTRAST * candidate.bump
     )
 

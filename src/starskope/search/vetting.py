@@ -133,14 +133,14 @@ def vet(series: StarSeries, found: Measured, limits: Limits, sde: float) -> Cand
             best, errors = better, (fitted[0], fitted[1])
     scan = per_event.scan_phases(series, best.at, best.noise, best.level)
     secondary, phase = _secondary(series, best, scan), scan.secondary_phase
-    box_gain = scan.box_gain
+    gain = scan.box_gain
     if secondary is not None and secondary.depth.value >= OWN_SIGMA * secondary.depth.error:
         # What dips at the same phase every time is no noise, and no sine has two dips as sharp.
-        box_gain += scan.secondary_gain
+        gain += scan.secondary_gain
         best = _at(series, best.at, best.shape, phase)
         scan = per_event.scan_phases(series, best.at, best.noise, best.level)._replace(secondary_phase=phase)
         secondary = _secondary(series, best, scan)
-    sine_ratio = box_gain / scan.sine_gain if scan.sine_gain > 0 else math.inf
+    sine_ratio = gain / scan.sine_gain if scan.sine_gain > 0 else math.inf
     return replace(_describe(best, scan, secondary, errors), sde=sde, sine_ratio=sine_ratio)
 
 
@@ -167,7 +167,9 @@ def _secondary(series: StarSeries, found: Measured, scan: PhaseScan) -> _Seconda
         return None
     t0 = first_event(found.at.t0 + scan.secondary_phase * found.at.period, found.at.period, float(series.time[0]))
     others = per_event.measure_events(series, found.at._replace(t0=t0), found.shape, found.noise, found.level)
-    return _Secondary(per_event.mean_depth(others), others.depth.size) if others.depth.size else None
+    if others.depth.size == 0:
+        return None
+    return _Secondary(per_event.mean_depth(others), others.depth.size)
 
 
 def _describe(
