@@ -20,15 +20,11 @@ _PACKAGE = _CHECKOUT / "src" / "starskope"
 ROOMS = ["layout", "transfer", "archive", "frames", "curves", "synth", "search", "learn", "report", "job", "cli"]
 # Single modules at the top of the package belong to a room too.
 _JOB = (
-    *("arrivals", "conclusions", "demo", "framelist", "job", "journal", "outcome", "plan"),
+    *("arrivals", "conclusions", "demo", "estimates", "framelist", "job", "journal", "learning", "outcome", "plan"),
     *("products", "progress", "publishing", "runconfig", "signals", "starblocks"),
 )
-TOP_MODULES = {
-    **dict.fromkeys(_JOB, "job"),
-    **dict.fromkeys(
-        ("cli", "cli_commands", "cli_learn", "cli_search", "cli_spectra", "installation", "__main__"), "cli"
-    ),
-}
+_CLI = ("cli", "cli_commands", "cli_learn", "cli_outcome", "cli_search", "cli_spectra", "installation", "__main__")
+TOP_MODULES = {**dict.fromkeys(_JOB, "job"), **dict.fromkeys(_CLI, "cli")}
 
 MAY_AWAIT = {"frames/stream.py", "frames/cutouts.py", "curves/extract.py", "job.py"}
 MAKES_LOOPS = {"transfer/facade.py"}

@@ -20,9 +20,10 @@ from small_sector import CROWDED, assert_same_products, config_for, environment,
 from starskope import publishing
 from starskope.cli import main
 from starskope.curves.container import LightCurves
+from starskope.estimates import disk_bytes
 from starskope.job import run, run_async
 from starskope.journal import Journal
-from starskope.outcome import SIGNAL_PRODUCTS, disk_bytes
+from starskope.outcome import SIGNAL_PRODUCTS
 from starskope.runconfig import program_version
 from starskope.starblocks import StarBlocks
 

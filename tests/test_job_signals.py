@@ -96,8 +96,7 @@ def _classifier(columns: list[str], feature_model: FeatureModel | None = None) -
 def test_a_model_adds_probabilities_seen_through_its_own_machines(
     undisturbed: Path, crowded_dir: Path, tmp_path: Path
 ) -> None:
-    rng = np.random.default_rng(2)
-    own = FeatureModel.fit(rng.normal(size=(40, 256)).astype("f4"), rng.normal(size=(40, 121)).astype("f4"), seed=3)
+    own = _own_model(FeatureModel.load(undisturbed / "feature_model.npz").frequencies[0] * np.arange(9))
     _classifier(feature_names(own), own).save(tmp_path / "model.npz")
     config = config_for(crowded_dir, model=tmp_path / "model.npz")
     (outcome,) = run(config, tmp_path / "out").ccds
@@ -142,6 +141,34 @@ def test_a_model_that_does_not_fit_is_refused_before_any_work(
     with pytest.raises(error, match=told):
         run(config, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def _own_model(frequency: np.ndarray) -> FeatureModel:
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(40, 256)).astype("f4"), rng.normal(size=(40, 121)).astype("f4")
+    return FeatureModel.fit(*rows, seed=3, frequency=frequency)
+
+
+def test_a_model_of_another_cadence_is_refused_before_the_first_frame(crowded_dir: Path, tmp_path: Path) -> None:
+    own = _own_model(np.arange(9) * 9.0)  # to 72 per day: 600 s
+    _classifier(feature_names(own), own).save(tmp_path / "model.npz")
+    told = r"model.npz was trained on a cadence of 600 s, these frames come every 1800 s: train one on their cadence"
+    with pytest.raises(ValueError, match=told):
+        run(config_for(crowded_dir, model=tmp_path / "model.npz"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_other_segments_costs_the_probabilities_only(
+    undisturbed: Path, crowded_dir: Path, tmp_path: Path
+) -> None:
+    """Only the light curves tell how long the segments are: what was found is kept, and what is missing is told."""
+    own = _own_model(np.arange(65) * 0.375)  # segments of 128 cadences of 1800 s; these are of 16
+    _classifier(feature_names(own), own).save(tmp_path / "model.npz")
+    (outcome,) = run(config_for(crowded_dir, model=tmp_path / "model.npz"), tmp_path / "out").ccds
+    assert not outcome.ok
+    assert "it serves light curves of the same cadence and segments only" in outcome.no_classes
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["no_classes"] == outcome.no_classes
+    assert (tmp_path / "out" / "features.parquet").read_bytes() == (undisturbed / "features.parquet").read_bytes()
 
 
 def test_a_block_that_fails_is_told_and_the_rest_is_as_ever(

@@ -15,15 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starskope.progress import Progress, format_bytes, format_duration
+from starskope.progress import Progress, format_bytes
 
 if TYPE_CHECKING:
     from starskope.framelist import CcdId
-    from starskope.outcome import Outcome
     from starskope.runconfig import RunConfig
     from starskope.transfer.options import TransferOptions
 
-_COUNTS = ("n_frame", "n_used", "n_star", "n_candidate", "n_single_event")
 _SETTINGS = (
     *("sigma", "max_iters", "center", "tmag_max", "block_frames"),
     *("flatten_window", "period_min", "period_max", "n_candidates", "seed", "model"),
@@ -54,7 +52,7 @@ def find(arguments: Namespace) -> int:
             say_json(dict(zip(table.colnames, (value.item() for value in row.as_void()), strict=True)))
         elif not arguments.output:
             say("  ".join(str(row[name]) for name in _FIND_COLUMNS))
-    _tell(f"{_count(len(table), 'frame')}, {format_bytes(float(table['size'].sum()))}")
+    _tell(f"{count(len(table), 'frame')}, {format_bytes(float(table['size'].sum()))}")
     return 0
 
 
@@ -117,7 +115,7 @@ def stack(arguments: Namespace) -> int:
     if arguments.json:
         say_json({"out": str(out), "n_frame": stacked.n_frame, "shape": list(stacked.image.shape)})
     else:
-        say(f"{_count(stacked.n_frame, 'frame')} stacked in {out}")
+        say(f"{count(stacked.n_frame, 'frame')} stacked in {out}")
     return _tell_left_out(stacked.meta.get("left_out", {}).items())
 
 
@@ -138,13 +136,14 @@ def curves(arguments: Namespace) -> int:
     if arguments.json:
         say_json({"out": str(out), "n_time": measured.n_time, "n_star": measured.n_star, "n_star_off": n_off})
     else:
-        off = f"; {_count(n_off, 'star')} never fully on the frames (NaN)" if n_off else ""
-        say(f"{_count(measured.n_star, 'light curve')} of {_count(measured.n_time, 'cadence')} in {out}{off}")
+        off = f"; {count(n_off, 'star')} never fully on the frames (NaN)" if n_off else ""
+        say(f"{count(measured.n_star, 'light curve')} of {count(measured.n_time, 'cadence')} in {out}{off}")
     return _tell_left_out((frame["frame"], frame["reason"]) for frame in measured.meta.get("left_out", ()))
 
 
 def run(arguments: Namespace) -> int:
     """Run the main job."""
+    from starskope.cli_outcome import tell_outcome
     from starskope.outcome import finished_run
 
     *sources, out = arguments.paths
@@ -165,6 +164,7 @@ def run(arguments: Namespace) -> int:
 
 def demo(arguments: Namespace) -> int:
     """Run the job on a synthetic sector."""
+    from starskope.cli_outcome import tell_outcome
     from starskope.demo import run_demo
 
     with Progress(sys.stderr) as progress:
@@ -207,41 +207,8 @@ def info(arguments: Namespace) -> int:
     return 0
 
 
-def tell_outcome(outcome: Outcome, *, as_json: bool) -> None:
-    """Say what became of one CCD."""
-    if as_json:
-        left_out = [{"name": frame.name, "reason": frame.reason} for frame in outcome.left_out]
-        counts = {name: getattr(outcome, name) for name in _COUNTS}
-        where = {"ccd": outcome.ccd.label, "out": str(outcome.path), "error": outcome.error}
-        stars_left_out = [
-            {"first": stars.first, "last": stars.last, "reason": stars.reason} for stars in outcome.stars_left_out
-        ]
-        became = {"left_out": left_out, "stars_left_out": stars_left_out, "no_search": outcome.no_search}
-        say_json({**where, **counts, "already_done": outcome.already_done, **became})
-    elif outcome.error:
-        say(f"{outcome.ccd.label}: failed: {outcome.error}")
-    else:
-        if outcome.already_done:
-            say(f"{outcome.path} is finished: nothing to do (--restart would begin again)")
-        took = format_duration(sum((outcome.timings_s or {}).values())) + f", {format_bytes(outcome.peak_memory_bytes)}"
-        took = "done before" if outcome.already_done else took
-        n_flagged = outcome.n_frame - outcome.n_used - len(outcome.left_out)
-        flagged = f" ({n_flagged} more are flagged or restless: measured only)" if n_flagged else ""
-        say(
-            f"{outcome.path}: {outcome.n_used} of {_count(outcome.n_frame, 'frame')} stacked{flagged}, "
-            f"{_count(outcome.n_star, 'light curve')}, {_count(outcome.n_candidate, 'candidate')}, "
-            f"{_count(outcome.n_single_event, 'single event')}, {_count(len(outcome.left_out), 'frame')} left out "
-            f"({took}); look at {outcome.path / 'report.html'}"
-        )
-        if outcome.no_search:
-            say(f"{outcome.path}: nothing was searched: {outcome.no_search}")
-        for stars in outcome.stars_left_out:
-            say(f"{outcome.path}: stars {stars.first} to {stars.last} were not searched: {stars.reason}")
-        if any(frame.again for frame in outcome.left_out):
-            say(f"{outcome.path}: some frames could not be fetched; the same command tries them again")
-
-
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

@@ -1,44 +1,34 @@
-"""From finished blocks of stars to products: ``spectra.zarr``, ``candidates.ecsv``, features and the model behind them.
+"""From finished blocks of stars to products: ``spectra.zarr``, ``candidates.ecsv`` and what `starskope.learning` makes.
 
-Owns what needs all stars of a CCD at once, and that blocks are read one at a time, however many stars there are.
-Refuses to measure: blocks are made by `starskope.signals`, candidates judged in `starskope.search`, features learned in
-`starskope.learn`.
+Owns the order of these, and that blocks are read one at a time, however many stars there are. Refuses to measure and to
+judge: blocks are made by `starskope.signals`, candidates judged in `starskope.search`.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Column, vstack
-from numpy.typing import NDArray
+from astropy.table import Column
 
-from starskope.frames.stacked import Stack
-from starskope.frames.wcs import TanSip
 from starskope.journal import Journal
 from starskope.learn.classify import StarClassifier
-from starskope.learn.columns import feature_names, star_features
-from starskope.learn.features import FeatureModel
-from starskope.learn.inputs import spectrogram_rows, stamp_rows
+from starskope.learning import learn_features
 from starskope.outcome import SIGNAL_PRODUCTS, LeftOutStars
 from starskope.progress import Progress
 from starskope.runconfig import RunConfig
 from starskope.search.batch import conclude
 from starskope.search.spectra_store import SpectraStore
-from starskope.signals import levelled, search_from, search_settings, spectra_from
+from starskope.signals import search_from, search_settings, spectra_from
 from starskope.starblocks import StarBlocks
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["SignalSummary", "conclude_signals", "load_classifier"]
-
-_SAMPLE_STARS = 4096
-"""Stars that the machines learn from, spread evenly: enough for them, and no more memory in a crowded field."""
+__all__ = ["SignalSummary", "conclude_signals"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +45,8 @@ class SignalSummary:
         Stars that were not searched.
     no_search : str
         Why nothing was looked for; empty when something was.
+    no_classes : str
+        Why there are no class probabilities although a model was given.
     """
 
     n_candidate: int = 0
@@ -62,6 +54,7 @@ class SignalSummary:
     products: tuple[str, ...] = ()
     left_out: tuple[LeftOutStars, ...] = ()
     no_search: str = ""
+    no_classes: str = ""
 
     @property
     def complete(self) -> bool:
@@ -112,13 +105,16 @@ def conclude_signals(
     timings["spectra and candidates"] = time.monotonic() - began
     progress.note("learning features")
     began = time.monotonic()
-    learn_features(journal.folder, blocks, stars, candidates, config, classifier)
+    no_classes = learn_features(journal.folder, blocks, stars, candidates, config, classifier)
+    if no_classes:
+        progress.note(f"no class probabilities: {no_classes}")
     timings["features"] = time.monotonic() - began
     return SignalSummary(
         n_candidate=int((claimed & ~single).sum()),
         n_single_event=int((claimed & single).sum()),
         products=SIGNAL_PRODUCTS,
         left_out=tuple(blocks.left_out()),
+        no_classes=no_classes,
     )
 
 
@@ -143,68 +139,3 @@ def judge(blocks: StarBlocks, stars: Table, config: RunConfig) -> Table:
     stars = stars.copy()
     stars["median_flux"] = Column(np.concatenate(levels))
     return conclude(found, stars, search_settings(config), time_zero=blocks.light_curves(0).time_zero)
-
-
-def load_classifier(config: RunConfig) -> StarClassifier | None:
-    """Return the classifier that a run was given, or None: before hours of work, not after.
-
-    Raises
-    ------
-    ValueError
-        It was trained on other features than a run makes.
-    FrameError
-        The file is damaged or no classifier.
-    """
-    if config.model is None:
-        return None
-    config.settings()  # Files that are not there are named here, with the remedy.
-    classifier = StarClassifier.load(config.model)
-    try:
-        classifier.check_columns(feature_names(classifier.feature_model))
-    except ValueError as error:
-        raise ValueError(f"model {os.fspath(config.model)} does not fit this run: {error}") from error
-    return classifier
-
-
-def learn_features(
-    work: Path,
-    blocks: StarBlocks,
-    stars: Table,
-    candidates: Table,
-    config: RunConfig,
-    classifier: StarClassifier | None,
-) -> None:
-    """Fit the machines on a sample of the stars, then describe every star, block by block."""
-    stamps = _stamps(Stack.read(work / "stack.fits"), stars)
-    sample = np.arange(0, len(stars), -(-len(stars) // _SAMPLE_STARS))
-    rows = []
-    for number in blocks.numbers:
-        chosen = blocks.stars(number)
-        here = sample[(sample >= chosen.start) & (sample < chosen.stop)] - chosen.start
-        with blocks.arrays(number) as arrays:
-            rows.append(spectrogram_rows(arrays["spectrogram.power"][:, :, here]))
-    model = FeatureModel.fit(np.concatenate(rows), stamps[sample], seed=config.seed, workers=config.workers)
-    model.save(work / "feature_model.npz")
-    described = []
-    for number in blocks.numbers:
-        chosen = blocks.stars(number)
-        curves = levelled(blocks.light_curves(number))
-        with blocks.arrays(number) as arrays:
-            spectra = spectra_from(arrays, stars[chosen])
-        block = curves, spectra, stamps[chosen], candidates
-        table = star_features(*block, model, first_star=chosen.start)
-        if classifier is not None:
-            # Hidden units of another fit mean nothing: the classifier sees the stars through the machines it knows.
-            known = star_features(*block, classifier.feature_model or model, first_star=chosen.start)
-            for name, column in zip(classifier.classes, classifier.predict_proba(known).T, strict=True):
-                table[f"p_{name}"] = column.astype(np.float32)
-        described.append(table)
-    features = vstack(described, join_type="exact", metadata_conflicts="error")
-    features.write(work / "features.parquet", format="parquet", overwrite=True)
-
-
-def _stamps(stack: Stack, stars: Table) -> NDArray[np.float32]:
-    """Cut the stars out of the stack, as rows (n_star, n_pixel)."""
-    ra, dec = (np.asarray(stars[name], np.float64) for name in ("ra", "dec"))
-    row, column = TanSip.from_header(stack.header).world_to_pixel(ra, dec)
-    return stamp_rows(stack.image, row, column)

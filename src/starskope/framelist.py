@@ -11,6 +11,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -103,11 +105,21 @@ class FrameList:
     @property
     def span_days(self) -> float:
         """Days from the first frame to the last, as the names tell; NaN where they do not."""
+        starts = self._starts()
+        return (starts[-1] - starts[0]).total_seconds() / 86400.0 if starts else math.nan
+
+    @property
+    def cadence_days(self) -> float:
+        """Median days from one frame to the next, as the names tell; NaN where they do not."""
+        steps = sorted((later - earlier).total_seconds() for earlier, later in pairwise(self._starts()))
+        return steps[len(steps) // 2] / 86400.0 if steps else math.nan
+
+    def _starts(self) -> list[datetime]:
+        """Return the times in the names; none at all where a name tells nothing."""
         try:
-            first, last = (FfiKey.parse(self.names[i].removesuffix(".gz").removesuffix(".fz")).start for i in (0, -1))
-        except (IndexError, ValueError):
-            return math.nan
-        return (last - first).total_seconds() / 86400.0
+            return [FfiKey.parse(name.removesuffix(".gz").removesuffix(".fz")).start for name in self.names]
+        except ValueError:
+            return []
 
     def digest(self) -> str:
         """SHA-256 over names, sizes and tags: the same for the same frames wherever they lie."""

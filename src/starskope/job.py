@@ -25,15 +25,17 @@ from starskope.archive.field import footprint_from_wcs
 from starskope.archive.footprint import Footprint
 from starskope.archive.stars import find_stars_async
 from starskope.arrivals import Arrivals
-from starskope.conclusions import conclude_signals, load_classifier
+from starskope.conclusions import conclude_signals
 from starskope.errors import FrameError, StarskopeError, TransferError
+from starskope.estimates import check_space
 from starskope.framelist import CcdId, FrameList
 from starskope.frames.decode import Frame, decode_frame
 from starskope.frames.quality import frame_quality
 from starskope.frames.reduce import ReduceSettings, Reference, make_reference, reduce_block
 from starskope.frames.stream import FrameSource, open_source, stream
 from starskope.journal import Journal
-from starskope.outcome import LeftOut, Outcome, check_space, claim, finished_outcome, missing_folders, release_empty
+from starskope.learning import load_classifier, refuse_other_cadence
+from starskope.outcome import LeftOut, Outcome, claim, finished_outcome, missing_folders, release_empty
 from starskope.parallel import submit
 from starskope.products import (
     assemble_products,
@@ -202,6 +204,7 @@ async def _run_ccd(
     if not len(frames):
         raise FrameError(f"no calibrated frames among {len(frames.refused)}: {frames.refused[0][1]}")
     refuse_long_periods(config, frames)
+    refuse_other_cadence(config, classifier, frames)
     created = await _beside(missing_folders, out)
     journal = await _beside(Journal, out)
     try:

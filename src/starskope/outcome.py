@@ -1,4 +1,4 @@
-"""What stands in an output directory: whose it is, whether it is finished, and whether there is room for more.
+"""What stands in an output directory: whose it is, and whether it is finished.
 
 Owns what became of a CCD, the claim of a job on its directory, and leaving no trace of an attempt that came to
 nothing. Refuses to make products.
@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starskope.framelist import CcdId, FrameList
+from starskope.framelist import CcdId
 from starskope.journal import Journal, WorkInProgressError
-from starskope.progress import format_bytes
 from starskope.runconfig import RunConfig, describe_difference, find_named, identity
 
 __all__ = [
@@ -28,12 +26,9 @@ __all__ = [
     "LeftOut",
     "LeftOutStars",
     "Outcome",
-    "check_space",
     "claim",
-    "disk_bytes",
     "finished_outcome",
     "finished_run",
-    "memory_bytes",
     "missing_folders",
     "read_outcome",
     "release_empty",
@@ -107,6 +102,8 @@ class Outcome:
         Stars that were not searched, with the reason.
     no_search : str
         Why no star was searched, as with too few frames; empty when they were.
+    no_classes : str
+        Why there are no class probabilities although a model was given.
     already_done : bool
         An earlier run had finished: nothing was done now.
     timings_s : mapping
@@ -127,6 +124,7 @@ class Outcome:
     left_out: tuple[LeftOut, ...] = ()
     stars_left_out: tuple[LeftOutStars, ...] = ()
     no_search: str = ""
+    no_classes: str = ""
     already_done: bool = False
     timings_s: Mapping[str, float] | None = None
     peak_memory_bytes: int = 0
@@ -134,8 +132,8 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether every frame and every star was worked on."""
-        return not (self.error or self.left_out or self.stars_left_out)
+        """Whether every frame and every star was worked on, in every way that was asked for."""
+        return not (self.error or self.left_out or self.stars_left_out or self.no_classes)
 
 
 def finished_outcome(out: Path, known: Mapping[str, Any]) -> Outcome | None:
@@ -178,6 +176,7 @@ def read_outcome(run: Mapping[str, Any], out: Path) -> Outcome:
         left_out=tuple(LeftOut(**frame) for frame in run["left_out"]),
         stars_left_out=tuple(LeftOutStars(**stars) for stars in run["stars_left_out"]),
         no_search=run["no_search"],
+        no_classes=run["no_classes"],
         already_done=True,
         peak_memory_bytes=run["peak_memory_bytes"],
     )
@@ -270,44 +269,3 @@ def release_empty(journal: Journal, created: Sequence[Path]) -> None:
             folder.rmdir()
         except OSError:  # The products stand in it.
             break
-
-
-def check_space(out: Path, frames: FrameList, block_frames: int, shape: tuple[int, int], n_star: int) -> None:
-    """Refuse to begin what the disk cannot hold.
-
-    Raises
-    ------
-    OSError
-        Too little room, with what is needed.
-    """
-    needed, free = disk_bytes(len(frames), block_frames, shape, n_star), shutil.disk_usage(out).free
-    done = sum(path.stat().st_size for path in (out / ".work").glob("*-*.npz"))
-    if free < needed - done:
-        raise OSError(
-            f"{out} has {format_bytes(free)} free, the run needs {format_bytes(needed - done)}: "
-            "free some space or choose another directory"
-        )
-
-
-def disk_bytes(n_frame: int, block_frames: int, shape: tuple[int, int], n_star: int) -> int:
-    """Bytes that a run needs at its largest: all blocks, of frames and of stars, and the products made of them."""
-    planes = 16 * shape[0] * shape[1]
-    curves = 12 * n_frame * n_star
-    # Half a power, two and a half Lomb-Scargle and one spectrogram value per cadence, gaps filled; then some numbers.
-    signals = (20 * n_frame + 4000) * n_star
-    return (-(-n_frame // block_frames) + 1) * planes + 2 * (curves + signals) + 4_000_000
-
-
-def memory_bytes(
-    n_frame: int, block_frames: int, shape: tuple[int, int], n_star: int, bytes_in_flight: int, workers: int
-) -> int:
-    """Bytes that a run holds at its largest, libraries included.
-
-    Either a block of planes and as much as is in flight waiting for it, or the light curves while they are written, or
-    the 2,000 stars that judge the cadences, or a block of stars per worker, of 50 float32 values per cadence and star.
-    """
-    planes = block_frames * 4 * shape[0] * shape[1] + 2 * bytes_in_flight
-    curves = 12 * n_frame * n_star + 32 * shape[0] * shape[1]
-    judges = 40 * n_frame * min(2000, n_star)
-    signals = workers * min(256, n_star) * 200 * n_frame
-    return max(planes, curves, judges, signals) + 300_000_000

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from starskope.archive.ffis import find_ffis
+from starskope.estimates import disk_bytes, memory_bytes
 from starskope.framelist import CcdId, FrameList
 from starskope.layout.fits import plane_request
 from starskope.layout.keys import ffi_prefix
-from starskope.outcome import disk_bytes, memory_bytes
 from starskope.parallel import resolve_workers
 from starskope.progress import format_bytes, format_duration
 from starskope.runconfig import RunConfig, find_named

@@ -73,6 +73,7 @@ def publish_products(
         "left_out": [asdict(frame) for frame in assembled.left_out],
         "stars_left_out": [asdict(stars) for stars in found.left_out],
         "no_search": found.no_search,
+        "no_classes": found.no_classes,
         "stars_off_ccd": n_off_ccd,
         "science": [[part.start, part.stop] for part in assembled.science],
         "identity": dict(known),
@@ -81,6 +82,8 @@ def publish_products(
         "timings_s": timings,
         "peak_memory_bytes": 0,
     }
+    for name in set(PRODUCTS) - made:
+        _remove(work / name)  # Of an earlier start of this job.
     progress.note("drawing the report")
     began = time.monotonic()
     (work / "run.json").write_text(json.dumps(run, indent=1))
