@@ -64,6 +64,7 @@ CASES = {
     "one class": (all_("label", ["a"] * N_STAR), r"labels hold only 'a': two classes"),
     "few of a class": (all_("label", ["a"] * 9 + ["b"] * 291), r"too few stars of a class: a has 9; 10 of each"),
     "a class per star": (all_("label", [str(i) for i in range(N_STAR)]), r"300 classes, expected at most 32"),
+    "a label that is not known": (all_("label", [float("nan")] + [1.0] * (N_STAR - 1)), r"label of row 0 is ''"),
     "an empty label": (one("label", ""), r"label of row 3 is ''"),
     "a long label": (all_("label", ["x" * 65] * N_STAR), r"expected 1 to 64 characters"),
     "a label that writes on the terminal": (all_("label", ["\x1b[2J"] * N_STAR), r"label of row 0 is '\\x1b"),

@@ -432,3 +432,11 @@ def test_plot_draws_every_point_at_its_barycentric_time() -> None:
     with pytest.raises(IndexError, match="star 300 of 300"):
         curves.plot(300)
     plt.close("all")
+
+
+@pytest.mark.parametrize("paths", [None, 5])
+def test_paths_that_are_none_are_told(paths: object) -> None:
+    with pytest.raises(TypeError, match="give a path or a list of paths"):
+        LightCurves.read(paths)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a path is empty"):
+        LightCurves.read("")

@@ -160,3 +160,8 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(StarskopeError, match=r"needs lightkurve: install it with pip install 'starskope\[interop\]'"):
         make_curves().to_lightkurve(0)
+
+
+def test_a_star_that_is_no_position_is_told(lightkurve) -> None:
+    with pytest.raises(TypeError, match="star is 'a'; give its position"):
+        make_curves().to_lightkurve("a")

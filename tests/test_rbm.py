@@ -210,6 +210,8 @@ def test_data_that_do_not_fit_are_refused() -> None:
         rbm.transform(x)
     with pytest.raises(ValueError, match="NaN"):
         rbm.fit(np.where(np.arange(20) == 3, np.nan, x))
+    with pytest.raises(ValueError, match="infinity"):
+        RBM(n_hidden=3, n_epochs=1, random_state=0).fit(1e39 * x.astype(np.float64))
     with pytest.raises(ValueError, match=r"values from 0 to 1, these go from 0 to 7: scale them"):
         rbm.fit(7 * x)
     with pytest.raises(ValueError, match=r"0 sample"):

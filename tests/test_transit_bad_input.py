@@ -115,3 +115,26 @@ def test_settings_keep_what_they_were_given() -> None:
     assert settings.grid(half_hours()[:2]) is None
     assert settings.grid(half_hours()).periods.size == 3
     assert SearchSettings(period_min=20.0).grid(half_hours()) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({"period_min": 1e-9}, "period 1e-09 d is shorter than 3 cadences of 30 min: search from 0.0625 d"),
+        ({"period_min": 1e9}, "period_min=1e+09: expected less than"),
+        ({"durations": [100.0]}, "durations from 100 d: expected one of up to"),
+        ({"time": [[1.0], [2.0, 3.0]]}, "time: expected an array of real numbers"),
+    ],
+)
+def test_ranges_that_leave_nothing_to_search_are_told(asked: dict[str, object], complaint: str) -> None:
+    time = half_hours()
+    with pytest.raises((ValueError, TypeError)) as refused:
+        search_transits(quiet(time), **{"time": time, **asked})
+    assert complaint in str(refused.value)
+
+
+def test_one_trial_period_is_a_grid() -> None:
+    time = half_hours()
+    flux = quiet(time)[:, 0] - 2e-3 * dip(time, 3.3, 1326.7, 0.14)
+    found = search_transits(flux, time=time, periods=[3.3], n_candidates=1)
+    assert len(found) == 1

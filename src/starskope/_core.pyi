@@ -122,6 +122,6 @@ class BoxSearch:
     ) -> None:
         """Write the best box of every period and star, (n_period, n_star).
 
-        At each period the durations ``first <= k < last`` are tried, in bins of ``duration[first] / oversample``, as far
-        as they leave a bin outside.
+        At each period the durations ``first <= k < last`` are tried, in bins of ``duration[first] / oversample``, as
+        far as they leave a bin outside.
         """

@@ -52,7 +52,9 @@ def learn(arguments: Namespace) -> int:
         raise ValueError(f"--output is {output}, expected a name that ends in .npz")
     if not output.parent.is_dir():
         raise ValueError(f"--output is {output}, whose folder does not exist: make it first")
-    seed = integer_at_least(arguments.seed, "seed", 0)
+    seed = integer_at_least(arguments.seed, "--seed", 0)
+    if seed >= 2**32 - 1:
+        raise ValueError(f"--seed is {seed}, expected less than {2**32 - 1}")
     features, labels = read_catalog(arguments.features), read_catalog(arguments.labels)
     model = _feature_model(arguments)
     classifier = train(features, labels, feature_model=model, skip_unknown=arguments.skip_unknown, seed=seed)

@@ -49,7 +49,11 @@ def read(
     paths: str | Path | Sequence[str | Path], stars: slice | None = None, time_zero: float | None = None
 ) -> LightCurves:
     """Read one file, or several of one time axis; arguments as in `LightCurves.read`."""
-    several = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if not isinstance(paths, str | Path | Sequence):
+        raise TypeError(f"read: paths is a {type(paths).__name__}; give a path or a list of paths")
+    several = [paths] if isinstance(paths, str | Path) else list(paths)
+    if "" in several:
+        raise ValueError("read: a path is empty; give the name of a file")
     if not several:
         raise ValueError("read: the list of paths is empty; give at least one")
     if stars is not None and not isinstance(stars, slice):

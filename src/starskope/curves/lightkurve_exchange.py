@@ -56,6 +56,8 @@ def to_lightkurve(curves: LightCurves, star: int) -> Any:
     library = _library()
     from astropy.time import Time
 
+    if not hasattr(star, "__index__"):
+        raise TypeError(f"star is {star!r}; give its position, a whole number")
     if not -curves.n_star <= star < curves.n_star:
         raise IndexError(f"star {star} of {curves.n_star}: give a position from 0 to {curves.n_star - 1}")
     knows_bjd = curves.is_barycentric or (curves.observer is not None and curves.direction is not None)

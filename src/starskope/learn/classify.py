@@ -192,8 +192,11 @@ class StarClassifier:
             if name not in arrays or arrays[name].shape != shape or arrays[name].dtype != np.float64:
                 got = f"{arrays[name].dtype} {arrays[name].shape}" if name in arrays else "missing"
                 raise FrameError(f"{path}: {name} is {got}, expected float64 {shape} for these classes and features")
-        if not (arrays["scale"] > 0).all() or not (arrays["spread"] > 0).all():
-            raise FrameError(f"{path}: scales of features must be above 0")
+        for name in expected:
+            if (np.abs(arrays[name]) > _MOST).any():
+                raise FrameError(f"{path}: {name} goes beyond {_MOST:g}, as no trained model does")
+        if not (arrays["scale"] >= 1 / _MOST).all() or not (arrays["spread"] >= 1 / _MOST).all():
+            raise FrameError(f"{path}: scales of features must be {1 / _MOST:g} or more")
         model = None
         if "features" in about:
             if not isinstance(about["features"], dict):
@@ -212,6 +215,8 @@ class StarClassifier:
         )
 
 
+_MOST = 1e60
+"""Of the numbers of a model: products of four of them stay finite."""
 _FITTED = ("coefficients", "intercepts", "slopes", "offsets")
 
 

@@ -142,7 +142,8 @@ def _classes(labels: Table) -> list[str]:
     empty = np.ma.getmaskarray(column)
     classes = []
     for row, value in enumerate(np.ma.getdata(column).tolist()):
-        text = "" if empty[row] or value is None else str(value).strip()
+        missing = empty[row] or value is None or value != value  # noqa: PLR0124 - NaN differs from itself
+        text = "" if missing else str(value).strip()
         if not text or len(text) > _MAX_NAME or not text.isprintable():
             raise ValueError(f"labels: {name} of row {row} is {text[:80]!r}: expected 1 to {_MAX_NAME} characters")
         classes.append(text)

@@ -273,7 +273,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         )
 
     def _data(self, x: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
-        data: NDArray[np.float32] = validate_data(self, x, reset=reset, dtype=np.float32, order="C")
+        # Values beyond float32 become infinite without a warning, and are then refused by name.
+        with np.errstate(over="ignore"):
+            data: NDArray[np.float32] = validate_data(self, x, reset=reset, dtype=np.float32, order="C")
         if data.shape[1] > draws.MAX_UNITS:
             raise ValueError(f"{data.shape[1]} visible units: expected at most {draws.MAX_UNITS}")
         if self.visible == "bernoulli" and data.size:

@@ -121,7 +121,7 @@ def durations(
     >>> (durations(0.5, 13.5, 30 / 1440) * 24).round(2)
     array([0.67, 0.97, 1.42, 2.07, 3.01, 4.39, 6.39, 9.31])
     """
-    shortest_period, longest_period = _period_range(period_min, period_max)
+    shortest_period, longest_period = _period_range(period_min, period_max, equal=True)
     low, high = _density_range(densities)
     if not positive(step, "step") > 1.0:
         raise ValueError(f"step={step}: expected a ratio above 1")
@@ -221,9 +221,9 @@ def period_grid(
     return periods
 
 
-def _period_range(period_min: float, period_max: float) -> tuple[float, float]:
+def _period_range(period_min: float, period_max: float, *, equal: bool = False) -> tuple[float, float]:
     shortest, longest = positive(period_min, "period_min"), positive(period_max, "period_max")
-    if shortest >= longest:
+    if shortest > longest or (shortest == longest and not equal):
         raise ValueError(f"period_min={period_min}: expected less than period_max={period_max}")
     return shortest, longest
 

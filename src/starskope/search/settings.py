@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from starskope.search import grids
+from starskope.search.refine import LONGEST_DUTY
 from starskope.validation import as_float64, finite, integer_at_least, positive
 
 __all__ = ["Grid", "SearchSettings", "refuse_other_units"]
@@ -27,6 +28,8 @@ MOST_CANDIDATES = 100
 """Rows per star; as many as a job allows."""
 MOST_OVERSAMPLE = 1000
 """More trial periods in a transit's peak only take memory."""
+LEAST_CADENCES = 3
+"""A shorter period has no phase without and with a transit."""
 BIN_DAYS = 10.0 / 1440.0
 """Faster cadences are averaged to ten minutes before the period search: the shortest box holds four such bins."""
 
@@ -125,6 +128,12 @@ class SearchSettings:
                 f"period {longest:g} d is longer than the light curves, which span {span:.6g} d: "
                 f"search up to {0.5 * span:.4g} d (three transits), or leave period_max out"
             )
+        shortest = float(periods.min()) if self.periods is not None else self.period_min
+        if shortest < LEAST_CADENCES * cadence:
+            raise ValueError(
+                f"period {shortest:g} d is shorter than {LEAST_CADENCES} cadences of {cadence * 1440:.4g} min: "
+                f"search from {LEAST_CADENCES * cadence:.3g} d"
+            )
         if self.periods is None:
             longest = 0.5 * span if longest is None else longest
             if longest <= self.period_min:
@@ -134,6 +143,11 @@ class SearchSettings:
             )
         if self.durations is not None:
             durations = np.asarray(self.durations, np.float64)
+            if durations[0] > LONGEST_DUTY * periods.max():
+                raise ValueError(
+                    f"durations from {durations[0]:g} d: expected one of up to {LONGEST_DUTY * periods.max():.3g} d, "
+                    f"{LONGEST_DUTY} of the longest period"
+                )
         else:
             durations = grids.durations(float(periods.min()), float(periods.max()), cadence)
         n_bin = max(1, math.floor(min(BIN_DAYS, 0.25 * float(durations[0])) / cadence + 1e-6))

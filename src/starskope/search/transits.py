@@ -17,7 +17,7 @@ from starskope.parallel import map_ranges
 from starskope.search.batch import conclude
 from starskope.search.block import search_block
 from starskope.search.settings import SearchSettings
-from starskope.validation import as_float32
+from starskope.validation import as_float32, as_float64
 
 __all__ = ["BLOCK", "SearchSettings", "search_transits"]
 
@@ -112,6 +112,7 @@ def search_transits(
         n_candidates=n_candidates,
         **thresholds,
     )
+    _refuse_empty_range(curves, settings)
     blocks = map_ranges(
         lambda start, stop: search_block(curves.select(stars=slice(start, stop)), settings),
         curves.n_star,
@@ -119,6 +120,19 @@ def search_transits(
         workers,
     )
     return conclude(blocks, curves.stars, settings, time_zero=curves.time_zero)
+
+
+def _refuse_empty_range(curves: LightCurves, settings: SearchSettings) -> None:
+    """Refuse a shortest period that somebody chose and that leaves nothing to search; short curves are no mistake."""
+    span = float(curves.time[-1] - curves.time[0]) if curves.n_time > 1 else 0.0
+    chosen = (
+        settings.periods is None and settings.period_max is None and settings.period_min > SearchSettings.period_min
+    )
+    if chosen and span > 0 and settings.period_min >= 0.5 * span:
+        raise ValueError(
+            f"period_min={settings.period_min:g}: expected less than {0.5 * span:.6g} d, half the span of the times, "
+            "or a period_max"
+        )
 
 
 def _curves(x: Any, time: ArrayLike | None, flux_err: ArrayLike | None, axis: int) -> LightCurves:
@@ -138,5 +152,7 @@ def _curves(x: Any, time: ArrayLike | None, flux_err: ArrayLike | None, axis: in
         return np.ascontiguousarray(array.T) if axis in (1, -1) else array
 
     return LightCurves(
-        np.asarray(time), major(x, "flux"), flux_err=None if flux_err is None else major(flux_err, "flux_err")
+        as_float64(time, "time", 1),
+        major(x, "flux"),
+        flux_err=None if flux_err is None else major(flux_err, "flux_err"),
     )
