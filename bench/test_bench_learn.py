@@ -67,9 +67,7 @@ def bare_products(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("threads", [1, -1])
-def test_rbm_epoch(
-    compare: Compare, session: harness.Session, images: tuple[np.ndarray, np.ndarray, str], threads: int
-) -> None:
+def test_rbm_epoch(compare: Compare, images: tuple[np.ndarray, np.ndarray, str], threads: int) -> None:
     train, test, source = images
     # Not among the rivals that `make bench` installs: the bare products, on which it stands too, are the harder rival.
     torch = importlib.import_module("torch") if threads == 1 and importlib.util.find_spec("torch") else None
