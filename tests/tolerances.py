@@ -142,3 +142,13 @@ def atol_trained(n_step: int, magnitude: float) -> float:
     the next by less than their own size over so few.
     """
     return 8.0 * n_step * unit_roundoff(np.float32) * max(1.0, magnitude)
+
+
+def rtol_transform(n: int) -> float:
+    """Relative L2 error of a float32 Fourier transform of n points.
+
+    Errors of the log2 n levels of butterflies and twiddles add up like a random walk, each about one roundoff against
+    the whole (Higham, Accuracy and Stability, sec. 24.1); a large prime is two transforms of up to four times its
+    length.
+    """
+    return 3.0 * unit_roundoff(np.float32) * math.sqrt(math.log2(max(n, 2)))

@@ -33,6 +33,16 @@ View2<float> segments(const py::object& value, const char* name) {
             static_cast<std::size_t>(n_series), static_cast<std::size_t>(stride)};
 }
 
+void require_segments(const py::object& out, std::size_t n_time, std::size_t segment, std::size_t step,
+                      std::size_t n_series) {
+    const std::size_t n_segment = n_time < segment ? 0 : 1 + (n_time - segment) / step;
+    const py::tuple shape = out.attr("shape"), expected = py::make_tuple(n_segment, segment / 2 + 1, n_series);
+    if (n_segment > 0 && !shape.equal(expected)) {
+        throw py::value_error("out: has shape " + std::string(py::str(shape)) + ", expected " +
+                              std::string(py::str(expected)));
+    }
+}
+
 } // namespace
 
 void register_spectra(py::module_& module) {
@@ -65,6 +75,7 @@ void register_spectra(py::module_& module) {
             const auto power = segments(out, "out");
             const auto taper = optional_view1<const float>(window, "window");
             const std::size_t n = length(segment, "segment"), every = length(step, "step");
+            require_segments(out, block.n_row, n, every, block.n_col);
             const py::gil_scoped_release release;
             spectrogram(block, taper, n, every, power);
         },

@@ -97,7 +97,7 @@ struct FftGrid {
     uint32_t n_fft;
     uint32_t n_residue;
     FftTable phase;           // (n_residue, plan.n_row), in the order of the rows; null for one residue
-    const uint32_t* rows; // (n_fft,): row of element k where the transforms of all residues follow each other
+    const uint32_t* rows;     // (n_fft,): row of element k where the transforms of all residues follow each other
     const FftPair* pairs;     // (n_fft / 2 + 1,), bucket by bucket
     const FftBucket* buckets; // by residue
     uint32_t n_bucket;

@@ -93,12 +93,62 @@ void take_group(const LombScargleJob& job, const Scratch& scratch, const Referen
     }
 }
 
+// What one element of the transform of a source block says of its series: sums over points of (weight less reference)
+// and of (weighted series) times exp(-2 pi i j k / n_fft), and the former at 2 k.
+struct PointSums {
+    double once[2][lanes];
+    double twice[2][lanes];
+    double series[2][lanes];
+};
+
+// The same as PointSums from float32 transforms, point by point in float64.
+void sum_points(const LombScargleJob& job, const float* source, size_t k, PointSums& sums) {
+    const double angle = 2.0 * 3.14159265358979323846 * double(k) / double(job.grid->n_fft);
+    const double step[2] = {__builtin_cos(angle), -__builtin_sin(angle)};
+    double turn[2] = {1.0, 0.0};
+    sums = {};
+    for (size_t j = 0; j < job.n_time; ++j) {
+        const Complex<Floats> x = load_row<Floats>(source + job.grid->plan.place[j] * row_size<Floats>);
+        const double twice[2] = {turn[0] * turn[0] - turn[1] * turn[1], 2.0 * turn[0] * turn[1]};
+        const auto add = [&](double* to, Doubles value, double by) __attribute__((always_inline)) {
+            store_wide(to, multiply_add(value, splat_double(by), load_wide(to)));
+        };
+        for (int part = 0; part < 2; ++part) {
+            for (int i = 0; i < 2; ++i) {
+                const Doubles weight = i == 0 ? lower(x.re) : upper(x.re), value = i == 0 ? lower(x.im) : upper(x.im);
+                add(sums.once[part] + i * half, weight, turn[part]);
+                add(sums.twice[part] + i * half, weight, twice[part]);
+                add(sums.series[part] + i * half, value, turn[part]);
+            }
+        }
+        const double next = turn[0] * step[0] - turn[1] * step[1];
+        turn[1] = turn[0] * step[1] + turn[1] * step[0];
+        turn[0] = next;
+    }
+}
+
+// Powers of a group at one frequency in float64, from its sums and the transform of the reference at k and 2 k.
+Floats solve_group(const Group& group, const PointSums& sums, Complex<double> once, Complex<double> twice) {
+    Floats power{};
+    for (size_t i = 0; i < lanes; ++i) {
+        const double by = 1.0 / group.total[i];
+        const Axes axes = principal_axes(
+            trigonometry(Complex<double>{(once.re + sums.once[0][i]) * by, (once.im + sums.once[1][i]) * by},
+                         Complex<double>{(twice.re + sums.twice[0][i]) * by, (twice.im + sums.twice[1][i]) * by}),
+            least_own);
+        const double cosine = sums.series[0][i] * by, sine = sums.series[1][i] * by;
+        const double major = axes.a * cosine + axes.b * sine, minor = axes.c * cosine + axes.d * sine;
+        power[i] = float((major * major + minor * minor) / group.square[i]);
+    }
+    return power;
+}
+
 void write_group(const LombScargleJob& job, const Scratch& scratch, const Reference& reference, Group& group) {
     const FftGrid& grid = *job.grid;
     const FftPlan& plan = grid.plan;
     const size_t block_size = plan.n_row * row_size<Floats>;
     float* const source = scratch.work;
-    float* const work = grid.n_residue > 1 ? source + block_size : source;
+    float* const work = source + block_size;
     take_group(job, scratch, reference, group, source);
     for (size_t residue = 0; residue < grid.n_residue; ++residue) {
         float* const block = work + residue * block_size;
@@ -106,6 +156,7 @@ void write_group(const LombScargleJob& job, const Scratch& scratch, const Refere
             const float* const phase = grid.phase.single + residue * plan.n_row * 2;
             transform_columns<Floats>(plan, block, Turned<Floats>{source, phase});
         } else {
+            __builtin_memcpy(block, source, block_size * sizeof(float));
             transform_columns<Floats>(plan, block, InPlace<Floats>{});
         }
         for (size_t i = 0; i < plan.n_group; ++i) {
@@ -115,10 +166,12 @@ void write_group(const LombScargleJob& job, const Scratch& scratch, const Refere
     alignas(64) float by[lanes], factor[lanes];
     for (size_t i = 0; i < lanes; ++i) {
         by[i] = float(1.0 / group.total[i]);
-        factor[i] =
-            group.known[i] ? float(0.5 / (group.total[i] * __builtin_sqrt(group.square[i]))) : __builtin_nanf("");
+        group.square[i] = group.known[i] ? group.square[i] : double(__builtin_nanf(""));
+        factor[i] = float(0.5 / (group.total[i] * __builtin_sqrt(group.square[i])));
     }
     const Floats part = load<Floats>(by), half_part = part * 0.5f, f = load<Floats>(factor);
+    // The error of a transform of n points, of the order of 1e-7 / sqrt(n), grows by the inverse of this.
+    const float least_axis = 0.2f / __builtin_sqrtf(float(job.n_time));
     const auto element = [&](size_t k) { return load_row<Floats>(work + grid.rows[k] * row_size<Floats>); };
     for (size_t k = 1; k <= job.n_freq; ++k) {
         const Complex<Floats> z = element(k), m = element(grid.n_fft - k);
@@ -126,26 +179,30 @@ void write_group(const LombScargleJob& job, const Scratch& scratch, const Refere
         const Complex<Floats> z2 = element(k2), m2 = element((grid.n_fft - k2) % grid.n_fft);
         const Complex<double> u = reference.window.at(k), u2 = reference.window.at(k2);
         const Complex<Floats> own{z.re + m.re, z.im - m.im}, own2{z2.re + m2.re, z2.im - m2.im};
-        const Complex<Floats> once{multiply_add(splat(float(u.re)), part, own.re * half_part),
-                                   multiply_add(splat(float(u.im)), part, own.im * half_part)};
-        const Complex<Floats> twice{multiply_add(splat(float(u2.re)), part, own2.re * half_part),
-                                    multiply_add(splat(float(u2.im)), part, own2.im * half_part)};
-        const Trigonometry<Floats> t = trigonometry(once, twice);
-        const Floats cosine = (z.im + m.im) * f, sine = (m.re - z.re) * f;
-        const Floats determinant = t.cc * t.ss - t.cs * t.cs;
+        const Complex<Floats> series{z.im + m.im, m.re - z.re};
+        const Trigonometry<Floats> t =
+            trigonometry(Complex<Floats>{multiply_add(splat(float(u.re)), part, own.re * half_part),
+                                         multiply_add(splat(float(u.im)), part, own.im * half_part)},
+                         Complex<Floats>{multiply_add(splat(float(u2.re)), part, own2.re * half_part),
+                                         multiply_add(splat(float(u2.im)), part, own2.im * half_part)});
+        const Floats cosine = series.re * f, sine = series.im * f;
+        const Floats determinant = t.cc * t.ss - t.cs * t.cs, trace = t.cc + t.ss;
         Floats power = (t.ss * cosine * cosine + t.cc * sine * sine - 2.0f * t.cs * cosine * sine) / determinant;
         if (__builtin_expect(any(Longs(determinant < least_determinant)), 0)) {
-            for (size_t i = 0; i < lanes; ++i) {
-                const double whole = 1.0 / group.total[i];
-                const Complex<double> first{(u.re + 0.5 * double(own.re[i])) * whole,
-                                            (u.im + 0.5 * double(own.im[i])) * whole};
-                const Complex<double> second{(u2.re + 0.5 * double(own2.re[i])) * whole,
-                                             (u2.im + 0.5 * double(own2.im[i])) * whole};
-                const Axes axes = principal_axes(trigonometry(first, second), least_own);
-                const double major = axes.a * double(cosine[i]) + axes.b * double(sine[i]);
-                const double minor = axes.c * double(cosine[i]) + axes.d * double(sine[i]);
-                power[i] = float(major * major + minor * minor);
+            PointSums sums;
+            if (2 * k != grid.n_fft && any(Longs(determinant < least_axis * trace * trace))) {
+                sum_points(job, source, k, sums);
+            } else {
+                for (size_t i = 0; i < lanes; ++i) {
+                    sums.once[0][i] = 0.5 * double(own.re[i]);
+                    sums.once[1][i] = 0.5 * double(own.im[i]);
+                    sums.twice[0][i] = 0.5 * double(own2.re[i]);
+                    sums.twice[1][i] = 0.5 * double(own2.im[i]);
+                    sums.series[0][i] = 0.5 * double(series.re[i]);
+                    sums.series[1][i] = 0.5 * double(series.im[i]);
+                }
             }
+            power = solve_group(group, sums, u, u2);
         }
         float* const out = job.power + (k - 1) * job.power_stride + group.first;
         if (group.n == lanes) {
