@@ -78,8 +78,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         E(v, h) = -b.v - c.h - v.W.h                 (bernoulli)
         E(v, h) = |v - b|^2 / 2 - c.h - v.W.h        (gaussian)
 
-    so that ``p(h = 1 | v) = sigmoid(c + v.W)``, and v given h is a bit with probability sigmoid(b + W.h), or normal with
-    mean b + W.h and variance 1. The free energy F(v) = -ln sum_h exp(-E) is ::
+    so that ``p(h = 1 | v) = sigmoid(c + v.W)``, and v given h is a bit with probability sigmoid(b + W.h), or normal
+    with mean b + W.h and variance 1. The free energy F(v) = -ln sum_h exp(-E) is ::
 
         -b.v - sum_j ln(1 + exp(c + v.W)_j)    or    |v - b|^2 / 2 - sum_j ln(1 + exp(c + v.W)_j),
 
