@@ -121,6 +121,9 @@ def test_constant_series_have_no_power(isa: str) -> None:
     assert (power(x, None, 60) == 0).all()
     x[::7] = np.nan
     assert (power(x, hann(60), 120) == 0).all()
+    neighbours = noise(60, 64)
+    neighbours[:, 10:15] = x
+    assert (power(neighbours, None, 60)[:, 10:15] == 0).all()
 
 
 def test_faint_series_beside_bright_ones(isa: str) -> None:

@@ -153,14 +153,13 @@ void write_group(const LombScargleJob& job, const Scratch& scratch, const Refere
     for (size_t residue = 0; residue < grid.n_residue; ++residue) {
         float* const block = work + residue * block_size;
         if (grid.n_residue > 1) {
-            const float* const phase = grid.phase.single + residue * plan.n_row * 2;
-            transform_columns<Floats>(plan, block, Turned<Floats>{source, phase});
+            transform_columns(plan, block, source, grid.phase.single + residue * plan.n_row * 2);
         } else {
             __builtin_memcpy(block, source, block_size * sizeof(float));
-            transform_columns<Floats>(plan, block, InPlace<Floats>{});
+            transform_columns(plan, block);
         }
         for (size_t i = 0; i < plan.n_group; ++i) {
-            transform_group<Floats>(plan, block, i, scratch.buffer);
+            transform_group(plan, block, i, scratch.buffer);
         }
     }
     alignas(64) float by[lanes], factor[lanes];

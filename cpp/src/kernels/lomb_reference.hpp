@@ -100,9 +100,9 @@ Elements transform_wide(const LombScargleJob& job, const Scratch& scratch, const
                 }
             }
         }
-        transform_columns<Doubles>(plan, block, InPlace<Doubles>{});
+        transform_columns(plan, block);
         for (size_t group = 0; group < plan.n_group; ++group) {
-            transform_group<Doubles>(plan, block, group, buffer);
+            transform_group(plan, block, group, buffer);
         }
         for (size_t lane = 0; lane < n_lane; ++lane) {
             for (size_t k = first + lane, i = 0; k <= grid.n_fft / 2; k += grid.n_residue, ++i) {

@@ -96,8 +96,8 @@ void write_shared(const LombScargleJob& job, const Scratch& scratch, const Refer
         }
     };
     transform_panel(
-        *job.grid, panel.n_series, panel.blocks, scratch.work, scratch.buffer, [](size_t) { return InPlace<Floats>{}; },
-        write_powers);
+        *job.grid, panel.n_series, panel.blocks, scratch.work, scratch.buffer,
+        [&](size_t, float* block) { transform_columns(job.grid->plan, block); }, write_powers);
 }
 
 } // namespace

@@ -1,23 +1,24 @@
 // From panels of series to rows of their spectra: the order in which columns, groups and results follow each other.
 #pragma once
 
+#include "fft.hpp"
 #include "series.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
-// Transforms n_series series in `blocks`, of which source(b) gives the rows of block b to the first butterflies; with
-// residues the blocks are only read and `work`, two per block, is transformed. All blocks go through one bucket before
-// the next begins, so that whole panels are written: write(bucket, blocks, their size).
-template <class Source, class Write>
+// Transforms n_series series in `blocks`. Without residues columns(b, block) transforms the columns of block b; else
+// the blocks are only read and `work`, two per block, is transformed. All blocks go through one bucket before the next
+// begins, so that whole panels are written: write(bucket, blocks, their size).
+template <class Columns, class Write>
 void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float* work, float* buffer,
-                     const Source& source, const Write& write) {
+                     const Columns& columns, const Write& write) {
     const FftPlan& plan = grid.plan;
     const size_t block_size = plan.n_row * row_size<Floats>, n_block = (n_series + block_series - 1) / block_series;
     const bool padded = grid.n_residue > 1;
     const size_t work_size = padded ? 2 * block_size : block_size;
     for (size_t b = 0; b < n_block && !padded; ++b) {
-        transform_columns<Floats>(plan, blocks + b * block_size, source(b));
+        columns(b, blocks + b * block_size);
     }
     work = padded ? work : blocks;
     for (size_t i = 0; i < grid.n_bucket; ++i) {
@@ -29,8 +30,7 @@ void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float*
             float* const here = work + b * work_size;
             float* const mirror = two_residues ? here + block_size : here;
             const auto transform = [&](float* to, size_t residue) {
-                const float* const phase = grid.phase.single + residue * plan.n_row * 2;
-                transform_columns<Floats>(plan, to, Turned<Floats>{blocks + b * block_size, phase});
+                transform_columns(plan, to, blocks + b * block_size, grid.phase.single + residue * plan.n_row * 2);
             };
             if (turn) {
                 transform(here, bucket.residue);
@@ -38,9 +38,9 @@ void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float*
                     transform(mirror, bucket.mirror_residue);
                 }
             }
-            transform_group<Floats>(plan, here, bucket.group, buffer);
+            transform_group(plan, here, bucket.group, buffer);
             if (two) {
-                transform_group<Floats>(plan, mirror, bucket.mirror_group, buffer);
+                transform_group(plan, mirror, bucket.mirror_group, buffer);
             }
         }
         write(bucket, work, work_size);

@@ -4,7 +4,7 @@
 // scatter near 1, so that the rounding errors of a bright series are not those of the faint one beside it.
 #pragma once
 
-#include "fft.hpp"
+#include "rows.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
@@ -252,15 +252,14 @@ struct alignas(64) Levels {
     float fill[block_series]; // what becomes 0
 };
 
-// 2^-e with 2^e near x; 1 where x is 0 or not finite.
+// 2^-e with 2^e near x >= 0, within limits: of 0 a large number, so that what a series without scatter takes on from the
+// one beside it is scaled to nothing.
 STARSKOPE_INLINE double inverse_scale(double x) {
+    constexpr int64_t limit = 120;
     int64_t bits;
     __builtin_memcpy(&bits, &x, sizeof bits);
     int64_t exponent = (bits >> 52 & 0x7ff) - 1023;
-    if (!(x > 0.0) || exponent > 1023) {
-        return 1.0;
-    }
-    exponent = exponent > 120 ? 120 : exponent < -120 ? -120 : exponent;
+    exponent = exponent > limit ? limit : exponent < -limit ? -limit : exponent;
     bits = (1023 - exponent) << 52;
     __builtin_memcpy(&x, &bits, sizeof bits);
     return x;

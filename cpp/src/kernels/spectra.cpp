@@ -3,6 +3,7 @@
 //
 // Panels of series are copied from memory once; then columns, groups of rows and what they give are taken in turn, so
 // that a group is still in the first-level cache when its power is written.
+#include "fft_stages.hpp"
 #include "panel_transform.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
@@ -103,14 +104,16 @@ void spectra(const SpectrumJob& job) {
             out.power = job.power == nullptr ? nullptr : job.power + at;
             out.real = job.real == nullptr ? nullptr : job.real + at;
             out.imaginary = job.imaginary == nullptr ? nullptr : job.imaginary + first;
-            const auto source = [&](size_t b) { return Levelled(levels[b], job.window_rows); };
+            const auto levelled = [&](size_t b) { return Levelled(levels[b], job.window_rows); };
             for (size_t b = 0; b * block_series < panel.n_series && grid.n_residue > 1; ++b) {
-                level_rows(panel, b, source(b));
+                level_rows(panel, b, levelled(b));
             }
-            transform_panel(grid, panel.n_series, panel.blocks, work, buffer, source,
-                            [&](const FftBucket& bucket, const float* blocks, size_t size) {
-                                write_pairs(job, bucket, blocks, size, panel.n_series, out);
-                            });
+            transform_panel(
+                grid, panel.n_series, panel.blocks, work, buffer,
+                [&](size_t b, float* block) { columns_from<Floats>(plan, block, levelled(b)); },
+                [&](const FftBucket& bucket, const float* blocks, size_t size) {
+                    write_pairs(job, bucket, blocks, size, panel.n_series, out);
+                });
         }
     }
     finish_writing();

@@ -1,0 +1,20 @@
+// Transforms in float64: weights, which lose digits where they are subtracted from nearly themselves.
+#include "fft_groups.hpp"
+
+namespace starskope::detail::STARSKOPE_VARIANT {
+
+void transform_columns(const FftPlan& plan, double* block) {
+    columns_from<Doubles>(plan, block, InPlace<Doubles>{});
+}
+
+void transform_group(const FftPlan& plan, double* block, size_t group, double* buffer) {
+    group_of<Doubles>(plan, block, group, buffer);
+}
+
+void forward_stages(const FftTile& tile, int stage, double* block, size_t first, size_t step, const double* last) {
+    for (; stage < tile.n_stage; ++stage) {
+        forward_stage<Doubles>(tile.stage[stage], block, first, step, last, InPlace<Doubles>{});
+    }
+}
+
+} // namespace starskope::detail::STARSKOPE_VARIANT
