@@ -252,8 +252,8 @@ struct alignas(64) Levels {
     float fill[block_series]; // what becomes 0
 };
 
-// 2^-e with 2^e near x >= 0, within limits: of 0 a large number, so that what a series without scatter takes on from the
-// one beside it is scaled to nothing.
+// 2^-e with 2^e near x >= 0, within limits: of 0 a large number, so that what a series without scatter takes on from
+// the one beside it is scaled to nothing.
 STARSKOPE_INLINE double inverse_scale(double x) {
     constexpr int64_t limit = 120;
     int64_t bits;
