@@ -126,7 +126,7 @@ def learn_features(
         block = curves, spectra, stamps[chosen], found
         table = star_features(*block, model, first_star=chosen.start)
         if classifier is not None:
-            known = star_features(*block, seen_by, first_star=chosen.start)
+            known = table if seen_by is model else star_features(*block, seen_by, first_star=chosen.start)
             for name, column in zip(classifier.classes, classifier.predict_proba(known).T, strict=True):
                 table[f"p_{name}"] = column.astype(np.float32)
         described.append(table)
