@@ -37,49 +37,56 @@ struct Group {
     }
 };
 
+// A float64 sum for every lane.
+struct LaneSums {
+    Doubles low{}, high{};
+
+    void add(Floats x) {
+        low += lower(x);
+        high += upper(x);
+    }
+    void add_product(Floats x, Floats y) {
+        low = multiply_add(lower(x), lower(y), low);
+        high = multiply_add(upper(x), upper(y), high);
+    }
+    double operator[](size_t lane) const { return lane < half ? low[lane] : high[lane - half]; }
+};
+
 // Fills the source block of a group: as real parts how its weights differ from the reference's, as imaginary parts the
 // weighted series.
 void take_group(const LombScargleJob& job, const Scratch& scratch, const Reference& reference, Group& group,
                 float* block) {
-    double weight[lanes] = {}, sum[lanes] = {}, squares[lanes] = {}, count[lanes] = {};
     for (size_t i = 0; i < group.n; ++i) {
         group.reference[i] = reference_of({job.data + group.first, job.n_time, job.row_stride}, i);
     }
+    LaneSums weight, sum, size, count;
     for (size_t j = 0; j < job.n_time; ++j) {
-        Floats d = group.values(job, j);
-        const Floats w = group.weights(job, j, d);
-        d = w > 0.0f ? d : Floats{};
-        const auto add = [&](size_t at, Doubles dd, Doubles ww) __attribute__((always_inline)) {
-            store_wide(weight + at, load_wide(weight + at) + ww);
-            store_wide(sum + at, multiply_add(ww, dd, load_wide(sum + at)));
-            store_wide(squares + at, multiply_add(ww * dd, dd, load_wide(squares + at)));
-            store_wide(count + at, load_wide(count + at) + (ww > 0.0 ? splat_double(1.0) : Doubles{}));
-        };
-        add(0, lower(d), lower(w));
-        add(half, upper(d), upper(w));
+        const Floats d = group.values(job, j), w = group.weights(job, j, d), there = w > 0.0f ? d : Floats{};
+        weight.add(w);
+        sum.add_product(w, there);
+        size.add(there < 0.0f ? -there : there);
+        count.add(w > 0.0f ? splat(1.0f) : Floats{});
     }
     alignas(64) float scale[lanes], shift[lanes], rest[lanes], unit[lanes];
     for (size_t i = 0; i < lanes; ++i) {
-        const double total = weight[i] > 0.0 ? weight[i] : 1.0, mean = sum[i] / total;
-        const double square = squares[i] / total - mean * mean;
+        const double n = count[i] > 0.0 ? count[i] : 1.0, mean = weight[i] > 0.0 ? sum[i] / weight[i] : 0.0;
         // Smaller than the weights, which at low frequencies need all their digits: each part takes on rounding errors
         // of the other.
-        const double by = 0.125 * inverse_scale(__builtin_sqrt(square > 0.0 ? square : 0.0));
+        const double by = 0.125 * inverse_scale(size[i] / n);
         scale[i] = float(by);
         shift[i] = float(mean * by);
         rest[i] = float(mean * by - double(shift[i]));
-        unit[i] = job.weights == nullptr ? 1.0f : float(inverse_scale(total / (count[i] > 0.0 ? count[i] : 1.0)));
+        unit[i] = job.weights == nullptr ? 1.0f : float(inverse_scale(weight[i] / n));
     }
-    double apart[lanes] = {}, variance[lanes] = {}, spread[lanes] = {};
+    LaneSums apart, variance, spread;
     for (size_t j = 0; j < job.n_time; ++j) {
         const Floats d = group.values(job, j), w = group.weights(job, j, d) * load<Floats>(unit);
         const Floats level = multiply_subtract(d, load<Floats>(scale), load<Floats>(shift)) - load<Floats>(rest);
-        const Floats weighted = w > 0.0f ? w * level : Floats{};
-        const Floats difference = w - scratch.weights[j];
+        const Floats there = w > 0.0f ? level : Floats{}, weighted = w * there, difference = w - scratch.weights[j];
         store_row<Floats>(block + job.grid->plan.place[j] * row_size<Floats>, {difference, weighted});
-        add_wide(apart, difference);
-        add_wide(variance, w > 0.0f ? weighted * level : Floats{});
-        add_wide(spread, w * w);
+        apart.add(difference);
+        variance.add_product(weighted, there);
+        spread.add_product(w, w);
     }
     for (size_t j = job.n_time; j < job.grid->plan.n; ++j) {
         store_row<Floats>(block + job.grid->plan.place[j] * row_size<Floats>, {Floats{}, Floats{}});
@@ -176,14 +183,14 @@ void write_group(const LombScargleJob& job, const Scratch& scratch, const Refere
         const Complex<Floats> z = element(k), m = element(grid.n_fft - k);
         const size_t k2 = 2 * k < grid.n_fft ? 2 * k : 2 * k - grid.n_fft;
         const Complex<Floats> z2 = element(k2), m2 = element((grid.n_fft - k2) % grid.n_fft);
-        const Complex<double> u = reference.window.at(k), u2 = reference.window.at(k2);
+        const float* const shared = scratch.tables + 8 * (k - 1) + 4;
         const Complex<Floats> own{z.re + m.re, z.im - m.im}, own2{z2.re + m2.re, z2.im - m2.im};
         const Complex<Floats> series{z.im + m.im, m.re - z.re};
         const Trigonometry<Floats> t =
-            trigonometry(Complex<Floats>{multiply_add(splat(float(u.re)), part, own.re * half_part),
-                                         multiply_add(splat(float(u.im)), part, own.im * half_part)},
-                         Complex<Floats>{multiply_add(splat(float(u2.re)), part, own2.re * half_part),
-                                         multiply_add(splat(float(u2.im)), part, own2.im * half_part)});
+            trigonometry(Complex<Floats>{multiply_add(splat(shared[0]), part, own.re * half_part),
+                                         multiply_add(splat(shared[1]), part, own.im * half_part)},
+                         Complex<Floats>{multiply_add(splat(shared[2]), part, own2.re * half_part),
+                                         multiply_add(splat(shared[3]), part, own2.im * half_part)});
         const Floats cosine = series.re * f, sine = series.im * f;
         const Floats determinant = t.cc * t.ss - t.cs * t.cs, trace = t.cc + t.ss;
         Floats power = (t.ss * cosine * cosine + t.cc * sine * sine - 2.0f * t.cs * cosine * sine) / determinant;
@@ -201,11 +208,11 @@ void write_group(const LombScargleJob& job, const Scratch& scratch, const Refere
                     sums.series[1][i] = 0.5 * double(series.im[i]);
                 }
             }
-            power = solve_group(group, sums, u, u2);
+            power = solve_group(group, sums, reference.window.at(k), reference.window.at(k2));
         }
         float* const out = job.power + (k - 1) * job.power_stride + group.first;
         if (group.n == lanes) {
-            store(out, power);
+            write_vector(out, power, lanes == 16 && uintptr_t(out) % 64 == 0); // whole lines only
         } else {
             __builtin_memcpy(out, &power, group.n * sizeof(float));
         }

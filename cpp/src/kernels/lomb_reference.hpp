@@ -22,8 +22,8 @@ struct Layout {
     size_t work;
     size_t buffer;
     size_t window;  // (n_fft / 2 + 1,) complex float64: transform of the weights
-    size_t axes;    // (n_freq, 4)
-    size_t weights; // (n_time,): what window and axes belong to
+    size_t tables;  // (n_freq, 8): axes, then the transform of the weights at k and at 2 k
+    size_t weights; // (n_time,): what window and tables belong to
     size_t next;    // (n_time,)
     size_t own;     // three of the size of `window`: what a series needs that goes alone
     size_t end;
@@ -33,11 +33,11 @@ struct Layout {
         work = panel_blocks * block;
         buffer = work + (shared > each ? shared : each) * block;
         window = rounded(buffer + grid.plan.n_buffer * row_size<Floats>);
-        axes = window + rounded(4 * (size_t(grid.n_fft) / 2 + 1));
-        weights = axes + rounded(4 * n_freq);
+        tables = window + rounded(4 * (size_t(grid.n_fft) / 2 + 1));
+        weights = tables + rounded(8 * n_freq);
         next = weights + rounded(n_time);
         own = next + rounded(n_time);
-        end = own + 3 * (axes - window);
+        end = own + 3 * (tables - window);
     }
 };
 
@@ -46,14 +46,14 @@ struct Scratch {
     float* work;
     float* buffer;
     double* window;
-    float* axes;
+    float* tables;
     float* weights;
     float* next;
     double* own;
 
     Scratch(float* p, const Layout& at)
         : panel(p + at.panel), work(p + at.work), buffer(p + at.buffer),
-          window(reinterpret_cast<double*>(p + at.window)), axes(p + at.axes), weights(p + at.weights),
+          window(reinterpret_cast<double*>(p + at.window)), tables(p + at.tables), weights(p + at.weights),
           next(p + at.next), own(reinterpret_cast<double*>(p + at.own)) {}
 };
 
@@ -132,11 +132,16 @@ struct Reference {
         transform_wide(job, scratch, [&](size_t j) { return double(scratch.weights[j]); }, scratch.window);
         for (size_t k = 1; k <= job.n_freq; ++k) {
             const Axes axes = principal_axes(window.moments(k), least_shared);
-            float* const row = scratch.axes + 4 * (k - 1);
+            const Complex<double> once = window.at(k), twice = window.at(2 * k);
+            float* const row = scratch.tables + 8 * (k - 1);
             row[0] = float(axes.a);
             row[1] = float(axes.b);
             row[2] = float(axes.c);
             row[3] = float(axes.d);
+            row[4] = float(once.re);
+            row[5] = float(once.im);
+            row[6] = float(twice.re);
+            row[7] = float(twice.im);
         }
     }
 

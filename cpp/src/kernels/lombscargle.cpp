@@ -20,6 +20,10 @@ bool common_weights(const LombScargleJob& job, const Panel& panel, float* weight
         live[i] = some ? 1.0f : 0.0f;
         n_live += some;
     }
+    Floats live_lanes{};
+    for (size_t i = 0; i < panel_series; i += lanes) {
+        live_lanes += load<Floats>(live + i);
+    }
     for (size_t j = 0; j < job.n_time; ++j) {
         weights[j] = job.shared_weights[j];
         if (!panel.gaps || weights[j] == 0.0f) {
@@ -32,6 +36,9 @@ bool common_weights(const LombScargleJob& job, const Panel& panel, float* weight
                 load_row<Floats>(panel.blocks + i / block_series * panel.block_size + row * row_size<Floats>);
             const Complex<Floats> some = load_row<Floats>(live + i);
             there += (x.re == x.re ? some.re : Floats{}) + (x.im == x.im ? some.im : Floats{});
+        }
+        if (!any(Longs(there != live_lanes))) {
+            continue;
         }
         float n = 0.0f;
         for (size_t i = 0; i < lanes; ++i) {
@@ -79,7 +86,7 @@ void write_shared(const LombScargleJob& job, const Scratch& scratch, const Refer
                 continue;
             }
             float* const out = job.power + (pair.k - 1) * job.power_stride + first;
-            const float* const axes = scratch.axes + 4 * (pair.k - 1);
+            const float* const axes = scratch.tables + 8 * (pair.k - 1);
             const Floats a = splat(axes[0]), b = splat(axes[1]), c = splat(axes[2]), d = splat(axes[3]);
             for (size_t at = 0; at < panel.n_series; at += block_series) {
                 const float* const block = blocks + at / block_series * size;
