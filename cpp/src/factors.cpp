@@ -13,13 +13,13 @@ struct Radix {
     std::uint32_t radix;
     double cost;
 };
-constexpr Radix radices[] = {{2, 1.0}, {3, 1.5}, {4, 1.3}, {5, 1.8}, {7, 2.5}, {8, 1.75}};
+constexpr Radix radices[] = {{2, 1.0}, {3, 1.5}, {4, 1.3}, {5, 1.8}, {7, 2.4}, {8, 1.75}, {11, 5.0}, {13, 5.2}};
 constexpr std::size_t largest_radix = 61;
 constexpr std::size_t cached_rows = 128; // of one part, so that its passes stay in the first-level cache
 constexpr double uncached = 1.5;         // more per row and pass beyond that
 
 double prime_cost(std::size_t prime) {
-    return 2.0 + 0.3 * double(prime);
+    return 1.5 + 0.31 * double(prime);
 }
 
 struct Part {
@@ -48,7 +48,7 @@ const Part& cheapest(std::size_t n, std::map<std::size_t, Part>& known) {
     for (const auto& [radix, cost] : radices) {
         attempt(radix, cost);
     }
-    for (std::size_t prime = 11; prime <= largest_radix && prime <= n; prime += 2) {
+    for (std::size_t prime = 17; prime <= largest_radix && prime <= n; prime += 2) {
         if (n % prime == 0 && is_prime(prime)) {
             attempt(std::uint32_t(prime), prime_cost(prime));
         }
@@ -66,19 +66,29 @@ double cost_of(std::size_t n, Split& split) {
     const Part& whole = cheapest(n, known);
     double best = part_cost(whole, n);
     split = {whole.radices, {}};
-    for (std::size_t columns = 2; columns <= n / 2; ++columns) {
+    for (std::size_t columns = 2; columns * columns <= n; ++columns) {
         if (n % columns != 0) {
             continue;
         }
         const Part &first = cheapest(columns, known), &second = cheapest(n / columns, known);
-        constexpr double between = 1.5;
-        const double cost = part_cost(first, columns) + part_cost(second, n / columns) + between;
+        constexpr double between = 1.5, unbalanced = 1e-3;
+        const double cost = part_cost(first, columns) + part_cost(second, n / columns) + between +
+                            unbalanced * double(columns + n / columns);
         if (n > cached_rows && cost < best) {
             best = cost;
             split = {first.radices, second.radices};
         }
     }
     return best;
+}
+
+std::size_t without_radices(std::size_t n) {
+    for (std::size_t p = 2; p <= largest_radix; ++p) {
+        while (n % p == 0) {
+            n /= p;
+        }
+    }
+    return n;
 }
 
 } // namespace
@@ -102,12 +112,25 @@ bool is_prime(std::size_t n) {
 }
 
 std::size_t large_part(std::size_t n) {
-    for (std::size_t p = 2; p <= largest_radix; ++p) {
-        while (n % p == 0) {
-            n /= p;
+    std::size_t rest = without_radices(n);
+    if (rest > 1) {
+        return rest;
+    }
+    // A single prime may be cheaper as a convolution than as a radix.
+    Split split;
+    std::map<std::size_t, Part> known;
+    double least = cost_of(n, split);
+    for (std::size_t p = 17; p <= largest_radix; p += 2) {
+        if (n % p == 0 && n / p % p != 0 && is_prime(p)) {
+            constexpr double around = 2.0;
+            const double cost = part_cost(cheapest(n / p, known), n / p) + 2.0 * cost_of(p - 1, split) + around;
+            if (cost < least) {
+                least = cost;
+                rest = p;
+            }
         }
     }
-    return n;
+    return rest;
 }
 
 Split best_split(std::size_t n) {
@@ -139,7 +162,7 @@ std::size_t cheap_length(std::size_t n) {
 }
 
 bool prefers_rader(std::size_t n) {
-    if (!is_prime(n) || large_part(n - 1) != 1) {
+    if (!is_prime(n) || without_radices(n - 1) != 1) {
         return false;
     }
     Split split;

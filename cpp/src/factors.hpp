@@ -19,10 +19,11 @@ bool has_butterfly(std::uint32_t radix);
 std::size_t smallest_prime(std::size_t n); // n >= 2
 bool is_prime(std::size_t n);
 
-// The part of n made of primes that are too large to be radices.
+// The part of n that is transformed as a convolution: primes too large to be radices, or one that is cheaper so. It has
+// no factor in common with the rest.
 std::size_t large_part(std::size_t n);
 
-// The cheapest way found for n >= 1 without large primes.
+// The cheapest way found for n >= 1 without primes that are too large to be radices.
 Split best_split(std::size_t n);
 
 // A length of at least n whose transform is cheap.

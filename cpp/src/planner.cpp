@@ -1,29 +1,20 @@
 #include "planner.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <complex>
 #include <list>
 #include <mutex>
-#include <numeric>
 #include <tuple>
+#include <utility>
 #include <vector>
 
-#include "factors.hpp"
+#include "fft_tables.hpp"
 
 namespace starskope::detail {
 namespace {
 
 using Complex = std::complex<double>;
-using Indices = std::vector<std::uint32_t>;
 
-constexpr double pi = 3.14159265358979323846;
 constexpr std::size_t plans_kept = 32;
-
-// exp(-2 pi i j / n)
-Complex root(std::uint64_t j, std::uint64_t n) {
-    return std::polar(1.0, -2.0 * pi * double(j % n) / double(n));
-}
 
 // A grid with the memory of its tables.
 class Planner {
@@ -32,11 +23,6 @@ class Planner {
     FftGrid grid{};
 
   private:
-    FftTable keep(const std::vector<Complex>& values);
-    const std::uint32_t* keep(Indices&& values) { return indices_.emplace_back(std::move(values)).data(); }
-    FftTile tile(const std::vector<std::uint32_t>& radices);
-    FftSplit split(const Split& lengths, bool turned);
-    FftConvolution convolution(std::size_t length, const std::vector<Complex>& sequence);
     void plan_smooth();
     void plan_large_primes(std::size_t smooth, std::size_t large);
     void rader(std::size_t prime, Indices& slot);
@@ -44,132 +30,10 @@ class Planner {
     void phases();
     void pairs();
 
-    std::list<std::vector<float>> single_;
-    std::list<std::vector<double>> wide_;
-    std::list<Indices> indices_;
+    Tables tables_;
     std::vector<FftPair> pairs_;
     std::vector<FftBucket> buckets_;
 };
-
-// Rows of a tile in which element k comes to lie: the digits of k in reverse.
-Indices reversed(const FftTile& tile) {
-    Indices row(tile.length);
-    for (std::uint32_t k = 0; k < tile.length; ++k) {
-        std::uint32_t rest = k, block = tile.length;
-        for (int s = 0; s < tile.n_stage; ++s) {
-            block /= tile.stage[s].radix;
-            row[k] += rest % tile.stage[s].radix * block;
-            rest /= tile.stage[s].radix;
-        }
-    }
-    return row;
-}
-
-std::size_t rows_of(const FftSplit& split) {
-    return std::size_t(split.columns.length) * split.stride;
-}
-
-// Row of sample j before a split transform, and after a backward one.
-std::uint32_t natural_row(const FftSplit& split, std::size_t j) {
-    return std::uint32_t(j / split.rows.length * split.stride + j % split.rows.length);
-}
-
-FftTable Planner::keep(const std::vector<Complex>& values) {
-    std::vector<double> wide;
-    for (const Complex& value : values) {
-        wide.push_back(value.real());
-        wide.push_back(value.imag());
-    }
-    single_.emplace_back(wide.begin(), wide.end());
-    wide_.push_back(std::move(wide));
-    return {single_.back().data(), wide_.back().data()};
-}
-
-FftTile Planner::tile(const std::vector<std::uint32_t>& radices) {
-    FftTile tile{.length = 1, .n_stage = 0, .stage = {}};
-    for (const std::uint32_t radix : radices) {
-        tile.length *= radix;
-    }
-    std::uint32_t outer = 1;
-    for (const std::uint32_t radix : radices) {
-        FftStage& stage = tile.stage[tile.n_stage++];
-        stage = {radix, outer, tile.length / (outer * radix), {}, {}};
-        outer *= radix;
-        std::vector<Complex> twiddle;
-        for (std::uint32_t t = 0; t < stage.inner; ++t) {
-            for (std::uint32_t k = 1; k < radix; ++k) {
-                twiddle.push_back(root(std::uint64_t{t} * k, std::uint64_t{radix} * stage.inner));
-            }
-        }
-        if (stage.inner > 1) {
-            stage.twiddle = keep(twiddle);
-        }
-        if (!has_butterfly(radix)) {
-            std::vector<Complex> roots;
-            for (std::uint32_t j = 0; j < radix; ++j) {
-                roots.push_back(root(j, radix));
-            }
-            stage.roots = keep(roots);
-        }
-    }
-    return tile;
-}
-
-FftSplit Planner::split(const Split& lengths, bool turned) {
-    FftSplit split{.columns = tile(lengths.columns), .rows = tile(lengths.rows), .stride = 0, .twiddle = {}};
-    const std::uint32_t n_column = split.columns.length, n_row = split.rows.length;
-    split.stride = n_column > 1 ? n_row | 1 : n_row; // odd: rows a power of two apart would share cache sets
-    if (turned && n_column > 1 && n_row > 1) {
-        const Indices row = reversed(split.columns);
-        std::vector<Complex> twiddle(std::size_t(n_column) * n_row);
-        for (std::uint32_t t = 0; t < n_row; ++t) {
-            for (std::uint32_t k = 0; k < n_column; ++k) {
-                twiddle[std::size_t(t) * n_column + row[k]] = root(std::uint64_t{t} * k, twiddle.size());
-            }
-        }
-        split.twiddle = keep(twiddle);
-    }
-    return split;
-}
-
-// Elements of the transform of `sequence` by definition of its own plan would need a transform: this one is plain.
-std::vector<Complex> plain_transform(const std::vector<Complex>& x) {
-    const std::size_t n = x.size();
-    if (n == 1) {
-        return x;
-    }
-    const std::size_t p = smallest_prime(n), m = n / p;
-    std::vector<Complex> out(n), part(m);
-    for (std::size_t r = 0; r < p; ++r) {
-        for (std::size_t j = 0; j < m; ++j) {
-            part[j] = x[r + p * j];
-        }
-        part = plain_transform(part);
-        for (std::size_t k = 0; k < n; ++k) {
-            out[k] += root(std::uint64_t{r} * k, n) * part[k % m];
-        }
-    }
-    return out;
-}
-
-FftConvolution Planner::convolution(std::size_t length, const std::vector<Complex>& sequence) {
-    FftConvolution result{.length = std::uint32_t(length), .n_row = 0, .split = {}, .kernel = {}};
-    Split lengths = best_split(length);
-    if (lengths.rows.empty()) {
-        std::swap(lengths.rows, lengths.columns); // the kernel meets the groups
-    }
-    result.split = split(lengths, true);
-    result.n_row = std::uint32_t(rows_of(result.split));
-    const Indices column = reversed(result.split.columns), row = reversed(result.split.rows);
-    const std::vector<Complex> transformed = plain_transform(sequence);
-    std::vector<Complex> kernel(length);
-    for (std::size_t k = 0; k < length; ++k) {
-        const std::size_t n_column = column.size();
-        kernel[column[k % n_column] * row.size() + row[k / n_column]] = transformed[k] / double(length);
-    }
-    result.kernel = keep(kernel);
-    return result;
-}
 
 void Planner::plan_smooth() {
     FftPlan& plan = grid.plan;
@@ -178,13 +42,9 @@ void Planner::plan_smooth() {
     if (lengths.columns.empty()) {
         lengths.columns = {1}; // the first butterflies take the samples in, be they none
     }
-    plan.split = split(lengths, true);
+    plan.split = tables_.split(lengths, true);
     plan.n_group = plan.split.columns.length;
-    plan.n_column = plan.split.rows.length;
     plan.group_rows = plan.split.stride;
-    Indices columns(plan.n_column);
-    std::iota(columns.begin(), columns.end(), 0u);
-    plan.columns = keep(std::move(columns));
     plan.n_row = std::uint32_t(rows_of(plan.split));
     const Indices column = reversed(plan.split.columns), row = reversed(plan.split.rows);
     Indices place(plan.n), row_of(plan.n);
@@ -192,8 +52,8 @@ void Planner::plan_smooth() {
         place[j] = natural_row(plan.split, j);
         row_of[j] = column[j % plan.n_group] * plan.split.stride + row[j / plan.n_group];
     }
-    plan.place = keep(std::move(place));
-    plan.row_of = keep(std::move(row_of));
+    plan.place = tables_.keep(std::move(place));
+    plan.row_of = tables_.keep(std::move(row_of));
 }
 
 // X[g^e] = x[0] + sum over q of x[g^q] w^(g^(q + e)): a convolution over the exponents (Rader 1968).
@@ -208,7 +68,7 @@ void Planner::rader(std::size_t prime, Indices& slot) {
     }
     FftPlan& plan = grid.plan;
     plan.groups = FftGroups::rader;
-    plan.convolution = convolution(prime - 1, sequence);
+    plan.convolution = tables_.convolution(sequence);
     plan.group_rows = (1 + plan.convolution.n_row) | 1;
     for (std::size_t e = 0; e + 1 < prime; ++e) {
         slot[power[e]] = 1 + natural_row(plan.convolution.split, e);
@@ -226,17 +86,17 @@ void Planner::bluestein(std::size_t length, Indices& slot) {
     }
     FftPlan& plan = grid.plan;
     plan.groups = FftGroups::bluestein;
-    plan.convolution = convolution(padded, sequence);
+    plan.convolution = tables_.convolution(sequence);
     plan.group_rows = std::uint32_t(length) | 1;
     plan.n_buffer = plan.convolution.n_row;
-    plan.chirp = keep(chirp);
+    plan.chirp = tables_.keep(chirp);
     Indices buffered, returned;
     for (std::size_t j = 0; j < length; ++j) {
         buffered.push_back(natural_row(plan.convolution.split, j));
         returned.push_back(natural_row(plan.convolution.split, (padded - j) % padded));
     }
-    plan.buffered = keep(std::move(buffered));
-    plan.returned = keep(std::move(returned));
+    plan.buffered = tables_.keep(std::move(buffered));
+    plan.returned = tables_.keep(std::move(returned));
 }
 
 // n = s P without common factor: sample (P j1 + s j2) mod n turns the transform into s columns and then s groups
@@ -255,10 +115,13 @@ void Planner::plan_large_primes(std::size_t smooth, std::size_t large) {
         lengths.columns = {1};
     }
     plan.n_group = std::uint32_t(smooth);
-    plan.n_column = std::uint32_t(large);
     plan.n_row = std::uint32_t(smooth) * plan.group_rows;
-    plan.columns = indices_.emplace_back(slot).data();
-    plan.split = {.columns = tile(lengths.columns), .rows = tile({}), .stride = plan.group_rows, .twiddle = {}};
+    plan.split = {.columns = tables_.tile(lengths.columns),
+                  .rows = tables_.tile({}),
+                  .stride = plan.group_rows,
+                  .n_column = std::uint32_t(large),
+                  .starts = tables_.keep(Indices(slot)),
+                  .twiddle = {}};
     const Indices column = reversed(plan.split.columns);
     Indices place(plan.n), row_of(plan.n);
     for (std::size_t j1 = 0; j1 < smooth; ++j1) {
@@ -269,8 +132,8 @@ void Planner::plan_large_primes(std::size_t smooth, std::size_t large) {
     for (std::size_t k = 0; k < plan.n; ++k) {
         row_of[k] = column[k % smooth] * plan.group_rows + slot[k % large];
     }
-    plan.place = keep(std::move(place));
-    plan.row_of = keep(std::move(row_of));
+    plan.place = tables_.keep(std::move(place));
+    plan.row_of = tables_.keep(std::move(row_of));
 }
 
 void Planner::phases() {
@@ -284,7 +147,7 @@ void Planner::phases() {
             phase[i * plan.n_row + plan.place[j]] = root(std::uint64_t{i} * j, grid.n_fft);
         }
     }
-    grid.phase = keep(phase);
+    grid.phase = tables_.keep(phase);
 }
 
 void Planner::pairs() {
@@ -301,7 +164,7 @@ void Planner::pairs() {
     for (std::size_t k = 0; k < grid.n_fft; ++k) {
         rows.push_back(std::uint32_t(k % n_residue) * plan.n_row + plan.row_of[k / n_residue]);
     }
-    grid.rows = keep(std::move(rows));
+    grid.rows = tables_.keep(std::move(rows));
     struct Entry {
         FftBucket bucket;
         FftPair pair;

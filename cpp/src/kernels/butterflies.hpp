@@ -77,22 +77,30 @@ constexpr double cosines5[] = {0.30901699437494742410, -0.80901699437494742410};
 constexpr double sines5[] = {0.95105651629515357212, 0.58778525229247312917};
 constexpr double cosines7[] = {0.62348980185873353053, -0.22252093395631440429, -0.90096886790241912624};
 constexpr double sines7[] = {0.78183148246802980871, 0.97492791218182360702, 0.43388373911755812048};
+constexpr double cosines11[] = {0.841253532831181168862, 0.415415013001886425529, -0.142314838273285140444,
+                                -0.654860733945285064057, -0.95949297361449738989};
+constexpr double sines11[] = {0.540640817455597582108, 0.909631995354518371412, 0.989821441880932732376,
+                              0.755749574354258283774, 0.281732556841429697711};
+constexpr double cosines13[] = {0.8854560256532098959,   0.568064746731155802512,  0.120536680255323053349,
+                                -0.35460488704253562597, -0.748510748171101098635, -0.970941817426052027157};
+constexpr double sines13[] = {0.464723172043768545656, 0.82298386589365639458,  0.992708874098053992801,
+                              0.93501624268541482344,  0.663122658240795202377, 0.239315664287557767149};
 
 template <int r, class V>
 STARSKOPE_INLINE void odd_butterfly(Complex<V> (&x)[r], const double* cosines, const double* sines) {
     constexpr int n = (r - 1) / 2;
     using E = Element<V>;
     Complex<V> sum[n], difference[n], total = x[0];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int i = 0; i < n; ++i) {
         sum[i] = x[i + 1] + x[r - 1 - i];
         difference[i] = x[i + 1] - x[r - 1 - i];
         total = total + sum[i];
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int k = 1; k <= n; ++k) {
         Complex<V> even = x[0], odd{};
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int i = 1; i <= n; ++i) {
             const int j = i * k % r;
             const V c = broadcast<V>(E(cosines[(j <= n ? j : r - j) - 1]));
@@ -141,37 +149,12 @@ STARSKOPE_INLINE void butterfly(Complex<V> (&x)[r]) {
         odd_butterfly(x, cosines7, sines7);
     } else if constexpr (r == 8) {
         butterfly8(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]);
-    } else if constexpr (r == 16) {
-        // Four times four: columns, turns by sixteenths, rows.
-        constexpr double w[] = {1.0,  0.92387953251128675613,  0.70710678118654752440,  0.38268343236508977173,
-                                0.0,  -0.38268343236508977173, -0.70710678118654752440, -0.92387953251128675613,
-                                -1.0, -0.92387953251128675613};
-#pragma GCC unroll 4
-        for (int t = 0; t < 4; ++t) {
-            butterfly4(x[t], x[t + 4], x[t + 8], x[t + 12]);
-#pragma GCC unroll 4
-            for (int k = 1; k < 4; ++k) {
-                if (t > 0) {
-                    const int j = t * k;
-                    const Element<V> turn[2] = {Element<V>(w[j]), Element<V>(j <= 4 ? -w[4 - j] : -w[j - 4])};
-                    x[t + 4 * k] = j == 4 ? turned(x[t + 4 * k]) : multiplied(x[t + 4 * k], turn);
-                }
-            }
-        }
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k) {
-            butterfly4(x[4 * k], x[4 * k + 1], x[4 * k + 2], x[4 * k + 3]);
-        }
-        // Element k1 + 4 k2 is in x[4 k1 + k2].
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-#pragma GCC unroll 4
-            for (int j = i + 1; j < 4; ++j) {
-                const Complex<V> other = x[4 * i + j];
-                x[4 * i + j] = x[4 * j + i];
-                x[4 * j + i] = other;
-            }
-        }
+    } else if constexpr (r == 11) {
+        odd_butterfly(x, cosines11, sines11);
+    } else if constexpr (r == 13) {
+        odd_butterfly(x, cosines13, sines13);
+    } else {
+        static_assert(r == 1, "this radix has no butterfly");
     }
 }
 

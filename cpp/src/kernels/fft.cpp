@@ -15,9 +15,9 @@ void transform_group(const FftPlan& plan, float* block, size_t group, float* buf
     group_of<Floats>(plan, block, group, buffer);
 }
 
-void forward_stages(const FftTile& tile, int stage, float* block, size_t first, size_t step, const float* last) {
+void forward_stages(const FftTile& tile, int stage, float* block, const FftLines& lines, const float* last) {
     for (; stage < tile.n_stage; ++stage) {
-        forward_stage<Floats>(tile.stage[stage], block, first, step, last, InPlace<Floats>{});
+        forward_stage<Floats>(tile.stage[stage], block, lines, last, InPlace<Floats>{});
     }
 }
 

@@ -17,9 +17,16 @@ void transform_columns(const FftPlan& plan, float* block, const float* source, c
 void transform_group(const FftPlan& plan, float* block, size_t group, float* buffer);
 void transform_group(const FftPlan& plan, double* block, size_t group, double* buffer);
 
-// Stages of a tile from `stage` on, on the rows first + step * i; `last` (length,), by row, multiplies what comes out
-// unless it is null.
-void forward_stages(const FftTile& tile, int stage, float* block, size_t first, size_t step, const float* last);
-void forward_stages(const FftTile& tile, int stage, double* block, size_t first, size_t step, const double* last);
+// Transforms of the same length: line i on the rows first[i], first[i] + step, ...
+struct FftLines {
+    const uint32_t* first; // (n,)
+    size_t n;
+    size_t step;
+};
+
+// Stages of a tile from `stage` on, for every line. `last` (n, length), by row, multiplies what comes out unless it is
+// null.
+void forward_stages(const FftTile& tile, int stage, float* block, const FftLines& lines, const float* last);
+void forward_stages(const FftTile& tile, int stage, double* block, const FftLines& lines, const double* last);
 
 } // namespace starskope::detail::STARSKOPE_VARIANT

@@ -6,18 +6,18 @@
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
-// The order of the rows to natural order; `first_turn` (length,), by row, multiplies what goes in unless it is null.
+// The order of the rows to natural order; `first_turn` (n, length), by row, multiplies what goes in unless it is null.
 template <class V>
-void backward_stages(const FftTile& tile, Element<V>* block, size_t first, size_t step, const Element<V>* first_turn) {
+void backward_stages(const FftTile& tile, Element<V>* block, const FftLines& lines, const Element<V>* first_turn) {
     for (int s = tile.n_stage; s-- > 0;) {
         const FftStage& passes = tile.stage[s];
         if (passes.inner > 1) {
-            run<Order::backward, Twiddles::butterflies, V>(passes, block, first, step, entries<V>(passes.twiddle),
+            run<Order::backward, Twiddles::butterflies, V>(passes, block, lines, entries<V>(passes.twiddle),
                                                            InPlace<V>{});
         } else if (first_turn != nullptr) {
-            run<Order::backward, Twiddles::rows, V>(passes, block, first, step, first_turn, InPlace<V>{});
+            run<Order::backward, Twiddles::rows, V>(passes, block, lines, first_turn, InPlace<V>{});
         } else {
-            run<Order::backward, Twiddles::none, V>(passes, block, first, step, nullptr, InPlace<V>{});
+            run<Order::backward, Twiddles::none, V>(passes, block, lines, nullptr, InPlace<V>{});
         }
     }
 }
@@ -26,22 +26,22 @@ void backward_stages(const FftTile& tile, Element<V>* block, size_t first, size_
 template <class V, class Meet>
 void convolve(const FftConvolution& convolution, Element<V>* block, const Meet& meet) {
     const FftSplit& split = convolution.split;
-    const size_t n_group = split.columns.length, n_column = split.rows.length;
-    for (size_t column = 0; column < n_column && n_group > 1; ++column) {
-        forward_stages(split.columns, 0, block, column, split.stride, twiddles_of<V>(split, column));
-    }
+    const size_t n_group = split.columns.length, length = split.rows.length;
+    for_columns<V>(split, [&](const FftLines& lines, const Element<V>* last) {
+        forward_stages(split.columns, 0, block, lines, last);
+    });
     for (size_t group = 0; group < n_group; ++group) {
-        const size_t first = group * split.stride;
-        const Element<V>* const kernel = entries<V>(convolution.kernel) + 2 * group * n_column;
-        forward_stages(split.rows, 0, block, first, 1, kernel);
+        const uint32_t first = uint32_t(group * split.stride);
+        const FftLines rows{&first, 1, 1};
+        forward_stages(split.rows, 0, block, rows, entries<V>(convolution.kernel) + 2 * group * length);
         if (group == 0) {
             meet(block);
         }
-        backward_stages<V>(split.rows, block, first, 1, nullptr);
+        backward_stages<V>(split.rows, block, rows, nullptr);
     }
-    for (size_t column = 0; column < n_column && n_group > 1; ++column) {
-        backward_stages<V>(split.columns, block, column, split.stride, twiddles_of<V>(split, column));
-    }
+    for_columns<V>(split, [&](const FftLines& lines, const Element<V>* last) {
+        backward_stages<V>(split.columns, block, lines, last);
+    });
 }
 
 // One group of a block whose columns were transformed: the second half of its transform. buffer: plan.n_buffer rows.
@@ -49,7 +49,8 @@ template <class V>
 void group_of(const FftPlan& plan, Element<V>* block, size_t group, Element<V>* buffer) {
     Element<V>* const rows = block + group * plan.group_rows * row_size<V>;
     if (plan.groups == FftGroups::smooth) {
-        forward_stages(plan.split.rows, 0, rows, 0, 1, static_cast<const Element<V>*>(nullptr));
+        constexpr uint32_t first = 0;
+        forward_stages(plan.split.rows, 0, rows, {&first, 1, 1}, nullptr);
         return;
     }
     const FftConvolution& convolution = plan.convolution;
@@ -64,7 +65,7 @@ void group_of(const FftPlan& plan, Element<V>* block, size_t group, Element<V>* 
         });
         return;
     }
-    const size_t n = plan.n_column;
+    const size_t n = plan.split.n_column;
     const Element<V>* const chirp = entries<V>(plan.chirp);
     for (size_t i = 0; i < plan.n_buffer * row_size<V>; ++i) {
         buffer[i] = 0;

@@ -42,7 +42,9 @@ struct FftSplit {
     FftTile columns;
     FftTile rows;
     uint32_t stride;
-    FftTable twiddle; // (rows.length, columns.length), second axis in the order of the rows; null: none
+    uint32_t n_column;      // columns.length times this many rows take part
+    const uint32_t* starts; // (n_column,): first row of each column
+    FftTable twiddle;       // (rows.length, columns.length), second axis in the order of the rows; null: none
 };
 
 // Cyclic convolution with a fixed sequence. What comes out is reversed: row of sample e holds element -e.
@@ -60,7 +62,6 @@ enum class FftGroups { smooth, rader, bluestein };
 struct FftPlan {
     uint32_t n;
     uint32_t n_group;    // groups of rows that are transformed after the columns
-    uint32_t n_column;   // columns that are transformed before
     uint32_t n_row;      // rows of a block, padding between groups included
     uint32_t n_buffer;   // further rows that a group needs while it is transformed
     uint32_t group_rows; // from one group to the next
@@ -70,7 +71,6 @@ struct FftPlan {
     FftTable chirp;           // (P,), Bluestein: exp(-pi i j^2 / P)
     const uint32_t* buffered; // (P,), Bluestein: row of the buffer that takes sample j
     const uint32_t* returned; // (P,), Bluestein: row of the buffer that gives element k
-    const uint32_t* columns;  // (n_column,): first row of each column
     const uint32_t* place;    // (n,): row that takes sample j
     const uint32_t* row_of;   // (n,): row that holds element k in the end
 };

@@ -11,9 +11,9 @@ void transform_group(const FftPlan& plan, double* block, size_t group, double* b
     group_of<Doubles>(plan, block, group, buffer);
 }
 
-void forward_stages(const FftTile& tile, int stage, double* block, size_t first, size_t step, const double* last) {
+void forward_stages(const FftTile& tile, int stage, double* block, const FftLines& lines, const double* last) {
     for (; stage < tile.n_stage; ++stage) {
-        forward_stage<Doubles>(tile.stage[stage], block, first, step, last, InPlace<Doubles>{});
+        forward_stage<Doubles>(tile.stage[stage], block, lines, last, InPlace<Doubles>{});
     }
 }
 

@@ -1,0 +1,151 @@
+#include "fft_tables.hpp"
+
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace starskope::detail {
+namespace {
+
+using Complex = std::complex<double>;
+constexpr double pi = 3.14159265358979323846;
+
+} // namespace
+
+Complex root(std::uint64_t j, std::uint64_t n) {
+    return std::polar(1.0, -2.0 * pi * double(j % n) / double(n));
+}
+
+Indices reversed(const FftTile& tile) {
+    Indices row(tile.length);
+    for (std::uint32_t k = 0; k < tile.length; ++k) {
+        std::uint32_t rest = k, block = tile.length;
+        for (int s = 0; s < tile.n_stage; ++s) {
+            block /= tile.stage[s].radix;
+            row[k] += rest % tile.stage[s].radix * block;
+            rest /= tile.stage[s].radix;
+        }
+    }
+    return row;
+}
+
+std::size_t rows_of(const FftSplit& split) {
+    return std::size_t(split.columns.length) * split.stride;
+}
+
+std::uint32_t natural_row(const FftSplit& split, std::size_t j) {
+    return std::uint32_t(j / split.rows.length * split.stride + j % split.rows.length);
+}
+
+FftTable Tables::keep(const std::vector<Complex>& values) {
+    std::vector<double> wide;
+    for (const Complex& value : values) {
+        wide.push_back(value.real());
+        wide.push_back(value.imag());
+    }
+    single_.emplace_back(wide.begin(), wide.end());
+    wide_.push_back(std::move(wide));
+    return {single_.back().data(), wide_.back().data()};
+}
+
+FftTile Tables::tile(const std::vector<std::uint32_t>& radices) {
+    FftTile tile{.length = 1, .n_stage = 0, .stage = {}};
+    for (const std::uint32_t radix : radices) {
+        tile.length *= radix;
+    }
+    std::uint32_t outer = 1;
+    for (const std::uint32_t radix : radices) {
+        FftStage& stage = tile.stage[tile.n_stage++];
+        stage = {radix, outer, tile.length / (outer * radix), {}, {}};
+        outer *= radix;
+        std::vector<Complex> twiddle;
+        for (std::uint32_t t = 0; t < stage.inner; ++t) {
+            for (std::uint32_t k = 1; k < radix; ++k) {
+                twiddle.push_back(root(std::uint64_t{t} * k, std::uint64_t{radix} * stage.inner));
+            }
+        }
+        if (stage.inner > 1) {
+            stage.twiddle = keep(twiddle);
+        }
+        if (!has_butterfly(radix)) {
+            std::vector<Complex> roots;
+            for (std::uint32_t j = 0; j < radix; ++j) {
+                roots.push_back(root(j, radix));
+            }
+            stage.roots = keep(roots);
+        }
+    }
+    return tile;
+}
+
+FftSplit Tables::split(const Split& lengths, bool turned) {
+    FftSplit split{.columns = tile(lengths.columns),
+                   .rows = tile(lengths.rows),
+                   .stride = 0,
+                   .n_column = 0,
+                   .starts = nullptr,
+                   .twiddle = {}};
+    const std::uint32_t n_column = split.columns.length, n_row = split.rows.length;
+    split.stride = n_column > 1 ? n_row | 1 : n_row; // odd: rows a power of two apart would share cache sets
+    Indices starts(n_row);
+    std::iota(starts.begin(), starts.end(), 0u);
+    split.n_column = n_row;
+    split.starts = keep(std::move(starts));
+    if (turned && n_column > 1 && n_row > 1) {
+        const Indices row = reversed(split.columns);
+        std::vector<Complex> twiddle(std::size_t(n_column) * n_row);
+        for (std::uint32_t t = 0; t < n_row; ++t) {
+            for (std::uint32_t k = 0; k < n_column; ++k) {
+                twiddle[std::size_t(t) * n_column + row[k]] = root(std::uint64_t{t} * k, twiddle.size());
+            }
+        }
+        split.twiddle = keep(twiddle);
+    }
+    return split;
+}
+
+namespace {
+
+// The transform of a kernel: plain, since it is taken once.
+std::vector<Complex> plain_transform(const std::vector<Complex>& x) {
+    const std::size_t n = x.size();
+    if (n == 1) {
+        return x;
+    }
+    const std::size_t p = smallest_prime(n), m = n / p;
+    std::vector<Complex> out(n), part(m);
+    for (std::size_t r = 0; r < p; ++r) {
+        for (std::size_t j = 0; j < m; ++j) {
+            part[j] = x[r + p * j];
+        }
+        part = plain_transform(part);
+        for (std::size_t k = 0; k < n; ++k) {
+            out[k] += root(std::uint64_t{r} * k, n) * part[k % m];
+        }
+    }
+    return out;
+}
+
+} // namespace
+
+FftConvolution Tables::convolution(const std::vector<Complex>& sequence) {
+    const std::size_t length = sequence.size();
+    FftConvolution result{.length = std::uint32_t(length), .n_row = 0, .split = {}, .kernel = {}};
+    Split lengths = best_split(length);
+    if (lengths.rows.empty()) {
+        std::swap(lengths.rows, lengths.columns); // the kernel meets the groups
+    }
+    result.split = split(lengths, true);
+    result.n_row = std::uint32_t(rows_of(result.split));
+    const Indices column = reversed(result.split.columns), row = reversed(result.split.rows);
+    const std::vector<Complex> transformed = plain_transform(sequence);
+    std::vector<Complex> kernel(length);
+    for (std::size_t k = 0; k < length; ++k) {
+        const std::size_t n_column = column.size();
+        kernel[column[k % n_column] * row.size() + row[k / n_column]] = transformed[k] / double(length);
+    }
+    result.kernel = keep(kernel);
+    return result;
+}
+
+} // namespace starskope::detail
