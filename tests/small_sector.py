@@ -43,11 +43,11 @@ def crowded_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def config_for(crowded_dir: Path, **changes: object) -> RunConfig:
-    """What a run on that sector is asked, with changes."""
+def config_for(root: Path, **changes: object) -> RunConfig:
+    """What a run on a sector is asked, with changes."""
     given = {
-        "frames": (crowded_dir / "tess",),
-        "catalog": crowded_dir / "catalog.ecsv",
+        "frames": (root / "tess",),
+        "catalog": root / "catalog.ecsv",
         "tmag_max": 14,
         "block_frames": 8,
         "workers": 2,

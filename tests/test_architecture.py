@@ -23,7 +23,10 @@ _JOB = (
     *("arrivals", "conclusions", "demo", "estimates", "framelist", "job", "journal", "learning", "outcome", "plan"),
     *("products", "progress", "publishing", "runconfig", "signals", "starblocks"),
 )
-_CLI = ("cli", "cli_commands", "cli_learn", "cli_outcome", "cli_search", "cli_spectra", "installation", "__main__")
+_CLI = (
+    *("cli", "cli_commands", "cli_learn", "cli_outcome", "cli_search", "cli_spectra", "cli_words", "installation"),
+    "__main__",
+)
 TOP_MODULES = {**dict.fromkeys(_JOB, "job"), **dict.fromkeys(_CLI, "cli")}
 
 MAY_AWAIT = {"frames/stream.py", "frames/cutouts.py", "curves/extract.py", "job.py"}

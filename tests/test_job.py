@@ -12,7 +12,7 @@ import pytest
 import small_sector
 from astropy.table import Table
 from mast_server import MastServer
-from small_sector import CONFIG, assert_same_products, frame_files
+from small_sector import CONFIG, assert_same_products, config_for, frame_files
 
 from starskope.curves.container import LightCurves
 from starskope.errors import TransferError
@@ -35,20 +35,10 @@ PRODUCTS = {
 }
 
 
-def config_for(sector_dir: Path, **changes: object) -> RunConfig:
-    given = {
-        "frames": (sector_dir / "tess",),
-        "catalog": sector_dir / "catalog.ecsv",
-        "tmag_max": 14,
-        "block_frames": 8,
-    }
-    return RunConfig(**(given | changes))
-
-
 @pytest.fixture(scope="module")
 def undisturbed(sector_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("job") / "out"
-    (outcome,) = run(config_for(sector_dir), out).ccds
+    (outcome,) = run(config_for(sector_dir, workers=1), out).ccds
     assert outcome.ok
     assert outcome.ccd == CcdId(1, 1, 4)
     return out

@@ -135,8 +135,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(curves)
     _add_stars(curves)
 
-    cli_spectra.add_spectra(add)
-    cli_search.add_search(add)
+    for series in (cli_spectra.add_spectra(add), cli_search.add_search(add)):
+        _add_workers(series)
+        series.add_argument(
+            "--time-zero", type=float, metavar="JD", help="Julian date of time 0, for files that do not tell (text)"
+        )
     cli_learn.add_learn(add)
 
     text = "the whole job: stack, light curves, spectra, candidates, features and report of one or several CCDs"

@@ -6,15 +6,13 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
-import json
-import math
 import sys
-import tempfile
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starskope.cli_words import TABLE_FORMATS, check_output, count, expand, say, say_json, tell, write_table
 from starskope.progress import Progress, format_bytes
 
 if TYPE_CHECKING:
@@ -29,30 +27,21 @@ _SETTINGS = (
 _FIND_COLUMNS = ("uri", "size", "start", "start_btjd")
 
 
-def say(text: str) -> None:
-    """Write one line of a result."""
-    print(text)
-
-
-def say_json(record: Mapping[str, Any]) -> None:
-    """Write one result as a line of JSON; what is not a number becomes null."""
-    plain = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in record.items()}
-    print(json.dumps(plain))
-
-
 def find(arguments: Namespace) -> int:
     """List FFIs."""
     if arguments.dry_run:
         return _show_plan(arguments, [], "find")
+    if arguments.output:
+        check_output(Path(arguments.output), TABLE_FORMATS)
     table = _find_tables(arguments)
     if arguments.output:
-        _write_table(table, Path(arguments.output))
+        write_table(table, Path(arguments.output))
     for row in table:
         if arguments.json:
             say_json(dict(zip(table.colnames, (value.item() for value in row.as_void()), strict=True)))
         elif not arguments.output:
             say("  ".join(str(row[name]) for name in _FIND_COLUMNS))
-    _tell(f"{count(len(table), 'frame')}, {format_bytes(float(table['size'].sum()))}")
+    tell(f"{count(len(table), 'frame')}, {format_bytes(float(table['size'].sum()))}")
     return 0
 
 
@@ -61,7 +50,7 @@ def download(arguments: Namespace) -> int:
     from starskope.transfer.download import download as fetch
 
     *sources, dest = arguments.paths
-    sources = _expand(sources)
+    sources = expand(sources)
     if arguments.dry_run:
         return _show_plan(arguments, sources, "download")
     local = [source for source in sources if not source.startswith("s3://")]
@@ -81,7 +70,7 @@ def download(arguments: Namespace) -> int:
         table = fetch(source, dest, options=_options(arguments), progress=show, overwrite=arguments.overwrite)
     failed = [row for row in table if row["status"] == "failed"]
     for row in failed:
-        _tell(f"failed: {row['uri']}: {row['error']}")
+        tell(f"failed: {row['uri']}: {row['error']}")
     if arguments.json:
         for row in table:
             say_json({name: str(row[name]) for name in ("uri", "path", "status", "check", "etag", "error")})
@@ -95,7 +84,7 @@ def stack(arguments: Namespace) -> int:
     from starskope.frames.stack import stack as make
 
     *sources, out = arguments.paths
-    sources = _expand(sources)
+    sources = expand(sources)
     if arguments.dry_run:
         return _show_plan(arguments, sources, "stack")
     _check_suffix(out, (".fits",))
@@ -124,7 +113,7 @@ def curves(arguments: Namespace) -> int:
     from starskope.curves.extract import light_curves
 
     *sources, out = arguments.paths
-    sources = _expand(sources)
+    sources = expand(sources)
     if arguments.dry_run:
         return _show_plan(arguments, sources, "curves")
     _check_suffix(out, (".zarr", ".fits"))
@@ -147,7 +136,7 @@ def run(arguments: Namespace) -> int:
     from starskope.outcome import finished_run
 
     *sources, out = arguments.paths
-    sources = _expand(sources)
+    sources = expand(sources)
     if arguments.dry_run:
         return _show_plan(arguments, sources, "run")
     config = _run_config(arguments, sources)
@@ -207,20 +196,11 @@ def info(arguments: Namespace) -> int:
     return 0
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not one."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def _tell_left_out(frames: Iterable[tuple[str, str]]) -> int:
     """Name frames that are in no product, with the reason, and return the exit code."""
     code = 0
     for name, reason in frames:
-        _tell(f"left out: {reason if Path(name).name in reason else f'{name}: {reason}'}")
+        tell(f"left out: {reason if Path(name).name in reason else f'{name}: {reason}'}")
         code = 1
     return code
 
@@ -244,19 +224,6 @@ def _spare_foreign(out: Path) -> None:
         is_stack = False
     if not is_stack:
         raise ValueError(f"{out} exists and is no stack: it is left alone; OUT comes last, choose another name")
-
-
-def _expand(sources: Iterable[str]) -> list[str]:
-    """Replace ``-`` by the lines of standard input, of which there must be some: no frames never means all frames."""
-    expanded: list[str] = []
-    for source in sources:
-        if source != "-":
-            expanded.append(source)
-        elif lines := [line.strip() for line in sys.stdin if line.strip()]:
-            expanded += lines
-        else:
-            raise ValueError("- stands for a list on standard input, which is empty: expected one path or URI per line")
-    return expanded
 
 
 def _options(arguments: Namespace) -> TransferOptions:
@@ -301,7 +268,7 @@ def _find_tables(arguments: Namespace) -> Any:
         arguments.sector, camera, ccd, arguments.source, options=_options(arguments), bucket=arguments.bucket
     )
     for note in table.meta.get("notes", ()):
-        _tell(f"note: {note}")
+        tell(f"note: {note}")
     return table
 
 
@@ -317,7 +284,7 @@ def _frames(arguments: Namespace, sources: Sequence[str]) -> tuple[Any, CcdId]:
         return _find_tables(arguments), CcdId(arguments.sector, arguments.camera, arguments.ccd)
     ((ccd, frames),) = find_named(config).items()
     for _, reason in frames.refused:
-        _tell(f"left out: {reason}")
+        tell(f"left out: {reason}")
     return frames.as_source(), ccd
 
 
@@ -334,18 +301,6 @@ def _stars(arguments: Namespace, ccd: CcdId) -> Any:
         options=_options(arguments),
         bucket=arguments.bucket,
     )
-
-
-def _write_table(table: Any, path: Path) -> None:
-    from starskope.journal import write_atomic
-
-    formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".parquet": "parquet"}
-    if path.suffix not in formats:
-        raise ValueError(f"--output is {path}, expected a name that ends in {', '.join(formats)}")
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / path.name
-        table.write(whole, format=formats[path.suffix])
-        write_atomic(path, whole.read_bytes())
 
 
 def _show_plan(arguments: Namespace, sources: Sequence[str], purpose: str) -> int:

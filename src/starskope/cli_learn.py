@@ -5,13 +5,12 @@ Owns the options, the reading of the tables and the wording of the score. Refuse
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starskope.cli_commands import say, say_json
+from starskope.cli_words import check_output, say, say_json, tell
 
 if TYPE_CHECKING:
     from starskope.learn.features import FeatureModel
@@ -48,10 +47,7 @@ def learn(arguments: Namespace) -> int:
     from starskope.validation import integer_at_least
 
     output = Path(arguments.output)
-    if output.suffix != ".npz":
-        raise ValueError(f"--output is {output}, expected a name that ends in .npz")
-    if not output.parent.is_dir():
-        raise ValueError(f"--output is {output}, whose folder does not exist: make it first")
+    check_output(output, (".npz",))
     seed = integer_at_least(arguments.seed, "--seed", 0)
     if seed >= 2**32 - 1:
         raise ValueError(f"--seed is {seed}, expected less than {2**32 - 1}")
@@ -82,7 +78,7 @@ def _feature_model(arguments: Namespace) -> FeatureModel | None:
     beside = Path(arguments.features).parent / _BESIDE
     if beside.is_file():
         return FeatureModel.load(beside)
-    print(f"no {_BESIDE} beside the features: hidden units and free energies are left out", file=sys.stderr)
+    tell(f"no {_BESIDE} beside the features: hidden units and free energies are left out")
     return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starskope.cli_commands import count, say, say_json
+from starskope.cli_words import count, say, say_json
 from starskope.progress import format_bytes, format_duration
 
 if TYPE_CHECKING:

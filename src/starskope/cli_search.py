@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starskope.cli_commands import say, say_json
+from starskope.cli_words import TABLE_FORMATS, check_output, count, expand, say, say_json, tell, write_table
 from starskope.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ _ENDINGS = (".fits", ".fits.gz", ".fit", ".csv", ".txt", ".tsv", ".dat", ".zarr"
 FINEST_CADENCE = 120.0 / 86400.0
 """Days; faster cadences are averaged up to this before they are levelled: no transit needs them, and a window of 0.75 d
 holds 3,240 points of 20 s, over which the biweight takes seconds per star."""
-_TABLES = (".ecsv", ".csv", ".parquet")
 _HEADING = (
     f"{'target':<28} {'period d':>11} {'t0 BJD':>15} {'hours':>6} {'ppm':>8} {'SNR':>6} {'SDE':>6} {'n':>4}  "
     f"{'verdict':<12}  file"
@@ -67,17 +66,12 @@ def add_search(add: Callable[..., ArgumentParser]) -> ArgumentParser:
         "--window", type=float, default=0.75, metavar="DAYS", help="window that levels the curves first (default: 0.75)"
     )
     command.add_argument("--candidates", type=int, default=3, metavar="N", help="most candidates per star (default: 3)")
-    command.add_argument(
-        "--time-zero", type=float, metavar="JD", help="Julian date of time 0, for files that do not tell (text)"
-    )
     command.add_argument("--output", metavar="FILE", help="write all candidates there (.ecsv, .csv, .parquet)")
-    command.add_argument("--workers", type=int, default=-1, metavar="N", help="compute threads (default: all CPUs)")
     return command
 
 
 def search(arguments: Namespace) -> int:
     """Search every file by itself and tell what is claimed."""
-    from starskope.cli_commands import _write_table
     from starskope.parallel import resolve_workers
     from starskope.search.settings import SearchSettings
     from starskope.validation import finite, positive
@@ -89,7 +83,7 @@ def search(arguments: Namespace) -> int:
     if arguments.time_zero is not None:
         finite(arguments.time_zero, "time_zero")
     if arguments.output:
-        _check_output(Path(arguments.output))
+        check_output(Path(arguments.output), TABLE_FORMATS)
     workers = resolve_workers(arguments.workers)
     paths = _inputs(arguments.paths)
     tables: list[Table] = []
@@ -99,7 +93,7 @@ def search(arguments: Namespace) -> int:
     with Progress(sys.stderr) as progress:
         progress.start("files", len(paths))
 
-        def tell(found: _Found) -> None:
+        def on_found(found: _Found) -> None:
             nonlocal n_failed, n_star, n_claimed, wants_heading
             progress.advance()
             for note in found.notes:
@@ -116,32 +110,22 @@ def search(arguments: Namespace) -> int:
             if found.table is not None and arguments.output:
                 tables.append(found.table)
 
-        _each_in_order(lambda path, threads: _search_file(path, settings, arguments, threads), paths, workers, tell)
+        _each_in_order(lambda path, threads: _search_file(path, settings, arguments, threads), paths, workers, on_found)
     if arguments.output:
         from astropy.table import vstack
 
         if not tables:
             raise ValueError(f"nothing could be searched: {arguments.output} is not written")
-        _write_table(vstack(tables, metadata_conflicts="silent"), Path(arguments.output))
-    summary = f"{_count(n_star, 'star')} searched, {_count(n_claimed, 'candidate')} claimed"
-    print(summary + (f", {n_failed} of {_count(len(paths), 'file')} failed" if n_failed else ""), file=sys.stderr)
+        write_table(vstack(tables, metadata_conflicts="silent"), Path(arguments.output))
+    summary = f"{count(n_star, 'star')} searched, {count(n_claimed, 'candidate')} claimed"
+    tell(summary + (f", {n_failed} of {count(len(paths), 'file')} failed" if n_failed else ""))
     return int(n_failed > 0)
-
-
-def _check_output(path: Path) -> None:
-    """Refuse a table that could not be written before hours are spent on it."""
-    if path.suffix not in _TABLES:
-        raise ValueError(f"--output is {path}, expected a name that ends in {', '.join(_TABLES)}")
-    if not path.parent.is_dir():
-        raise ValueError(f"--output is {path}, whose folder does not exist: make it first")
 
 
 def _inputs(words: Iterable[str]) -> list[str]:
     """Return the files to search: those named, those of directories, those listed on standard input."""
-    from starskope.cli_commands import _expand
-
     paths: list[str] = []
-    for word in _expand(words):
+    for word in expand(words):
         path = Path(word)
         if path.is_dir() and not (path / "zarr.json").is_file():
             inside = sorted(str(entry) for entry in path.iterdir() if entry.name.lower().endswith(_ENDINGS))
@@ -156,7 +140,7 @@ def _inputs(words: Iterable[str]) -> list[str]:
 
 
 def _each_in_order(
-    work: Callable[[str, int], _Found], paths: Sequence[str], workers: int, tell: Callable[[_Found], None]
+    work: Callable[[str, int], _Found], paths: Sequence[str], workers: int, on_found: Callable[[_Found], None]
 ) -> None:
     """Work on several files at a time, and tell of each as soon as all before it are told.
 
@@ -175,7 +159,7 @@ def _each_in_order(
         with lock:
             done[start] = found
             while n_told in done:
-                tell(done.pop(n_told))
+                on_found(done.pop(n_told))
                 n_told += 1
 
     map_ranges(one, len(paths), 1, workers)
@@ -246,9 +230,9 @@ def _notes(curves: LightCurves) -> list[str]:
     notes = [note for note in curves.meta.get("notes", ()) if isinstance(note, str)]
     rows = curves.meta.get("rows", {})
     if rows.get("repeated"):
-        notes.append(f"{_count(rows['repeated'], 'row')} dropped whose time another row has")
+        notes.append(f"{count(rows['repeated'], 'row')} dropped whose time another row has")
     if rows.get("out_of_order"):
-        notes.append(f"rows sorted by time ({_count(rows['out_of_order'], 'step')} backwards)")
+        notes.append(f"rows sorted by time ({count(rows['out_of_order'], 'step')} backwards)")
     return notes
 
 
@@ -297,7 +281,3 @@ def _line(target: str, candidate: Mapping[str, Any], path: str) -> str:
         f"{number('sde', '.1f'):>6} {candidate['n_transits']:>4}  {candidate['verdict']:<12}  "
         f"{Path(path).name}"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -6,13 +6,12 @@ false-alarm probability holds for white noise.
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starskope.cli_commands import say, say_json
+from starskope.cli_words import check_output, say, say_json, tell
 
 if TYPE_CHECKING:
     from starskope.curves.container import LightCurves
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["add_spectra", "spectra"]
 
 _MOST_LINES = 20
-_ID_COLUMNS = {"tic_id": "TIC", "kepler_id": "KIC", "epic_id": "EPIC", "gaia_id": "Gaia"}
 
 
 def add_spectra(add: Callable[..., ArgumentParser]) -> ArgumentParser:
@@ -29,9 +27,6 @@ def add_spectra(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     command = add("spectra", spectra, "power spectra, Lomb-Scargle periodograms and spectrograms", "FILE ...")
     command.add_argument(
         "paths", nargs="+", metavar="FILE", help="light curves: mission files, text, .fits or .zarr of ours"
-    )
-    command.add_argument(
-        "--time-zero", type=float, metavar="JD", help="Julian date of time 0, for files that do not tell (text)"
     )
     command.add_argument(
         "--output", metavar="OUT.zarr", help="write all spectra there; several files must share one time axis"
@@ -46,7 +41,6 @@ def add_spectra(add: Callable[..., ArgumentParser]) -> ArgumentParser:
     command.add_argument("--frequency-max", type=float, metavar="F", help="per day (default: the Nyquist frequency)")
     command.add_argument("--segment", type=int, metavar="N", help="cadences per segment (default: 256, or all)")
     command.add_argument("--overlap", type=int, metavar="N", help="cadences that segments share (default: half)")
-    command.add_argument("--workers", type=int, default=-1, metavar="N", help="compute threads (default: all CPUs)")
     return command
 
 
@@ -57,7 +51,7 @@ def spectra(arguments: Namespace) -> int:
 
     _check_options(arguments)
     if arguments.output:
-        _check_output(Path(arguments.output))
+        check_output(Path(arguments.output), (".zarr",))
         curves = _prepared(LightCurves.read(arguments.paths, time_zero=arguments.time_zero), arguments)
         _tell(", ".join(arguments.paths), curves, _write(curves, arguments), as_json=arguments.json)
         return 0
@@ -67,12 +61,12 @@ def spectra(arguments: Namespace) -> int:
             curves = _prepared(LightCurves.read(path, time_zero=arguments.time_zero), arguments)
             periodograms = _periodograms(curves, arguments)
         except FileNotFoundError as error:
-            print(f"starskope: {error.filename}: {error.strerror}", file=sys.stderr)
+            tell(f"starskope: {error.filename}: {error.strerror}")
             code = 1
             continue
         except (StarskopeError, ValueError) as error:
             # One damaged or empty file of many: the others are still worth their lines.
-            print(f"starskope: {path}: {error}" if path not in str(error) else f"starskope: {error}", file=sys.stderr)
+            tell(f"starskope: {path}: {error}" if path not in str(error) else f"starskope: {error}")
             code = 1
             continue
         _tell(path, curves, periodograms, as_json=arguments.json)
@@ -91,11 +85,6 @@ def _check_options(arguments: Namespace) -> None:
     if arguments.time_zero is not None:
         finite(arguments.time_zero, "time_zero")
     resolve_workers(arguments.workers)
-
-
-def _check_output(path: Path) -> None:
-    if path.suffix.lower() != ".zarr":
-        raise ValueError(f"--output is {path}, expected a name that ends in .zarr")
 
 
 def _prepared(curves: LightCurves, arguments: Namespace) -> LightCurves:
@@ -136,13 +125,15 @@ def _write(curves: LightCurves, arguments: Namespace) -> Spectra:
 def _tell(source: str, curves: LightCurves, periodograms: Spectra, *, as_json: bool) -> None:
     import numpy as np
 
+    from starskope.curves.selection import star_label
+
     peaks = periodograms.peaks()
     power = np.asarray(peaks["power"])
     order = range(len(peaks)) if as_json else np.argsort(-np.nan_to_num(power, nan=-1.0), kind="stable")
     for star in list(order)[: None if as_json else _MOST_LINES]:
         record = {
             "input": source,
-            "target": _target(curves, int(star)),
+            "target": star_label(curves.stars, int(star)),
             "mission": curves.mission,
             "period_days": float(peaks["period"][star]),
             "frequency_per_day": float(peaks["frequency"][star]),
@@ -167,11 +158,3 @@ def _line(record: dict[str, Any]) -> str:
         f"{where}: strongest at {record['period_days']:.6g} d, power {record['power']:.3g}, "
         f"false-alarm probability {record['false_alarm_probability']:.2g} (white noise)"
     )
-
-
-def _target(curves: LightCurves, star: int) -> str:
-    for column, catalogue in _ID_COLUMNS.items():
-        if column in curves.stars.colnames and int(curves.stars[column][star]) > 0:
-            return f"{catalogue} {curves.stars[column][star]}"
-    name = str(curves.stars["name"][star]) if "name" in curves.stars.colnames else ""
-    return name or f"star {star}"

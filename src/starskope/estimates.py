@@ -8,6 +8,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from starskope.curves.masks import MOST_JUDGES
+from starskope.curves.zarr_arrays import STARS_PER_CHUNK
 from starskope.framelist import FrameList
 from starskope.progress import format_bytes
 
@@ -46,10 +48,10 @@ def memory_bytes(
     """Bytes that a run holds at its largest, libraries included.
 
     Either a block of planes and as much as is in flight waiting for it, or the light curves while they are written, or
-    the 2,000 stars that judge the cadences, or a block of stars per worker, of 50 float32 values per cadence and star.
+    the stars that judge the cadences, or a block of stars per worker, of 50 float32 values per cadence and star.
     """
     planes = block_frames * 4 * shape[0] * shape[1] + 2 * bytes_in_flight
     curves = 12 * n_frame * n_star + 32 * shape[0] * shape[1]
-    judges = 40 * n_frame * min(2000, n_star)
-    signals = workers * min(256, n_star) * 200 * n_frame
+    judges = 40 * n_frame * min(MOST_JUDGES, n_star)
+    signals = workers * min(STARS_PER_CHUNK, n_star) * 200 * n_frame
     return max(planes, curves, judges, signals) + 300_000_000

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starskope.curves.container import LightCurves
+from starskope.curves.masks import judges
 from starskope.curves.zarr_arrays import STARS_PER_CHUNK, get_stars, open_store
 from starskope.journal import Journal
 from starskope.outcome import LeftOutStars
@@ -31,8 +32,6 @@ __all__ = ["StarBlocks"]
 
 STARS_PER_BLOCK = STARS_PER_CHUNK
 """A block of stars is read and written as one chunk of the stores."""
-_JUDGES = 2000
-"""Stars that judge the cadences: those that would in a mask of all stars, read without the others."""
 
 
 class StarBlocks:
@@ -63,8 +62,9 @@ class StarBlocks:
         self.n_star = n_star
         self._store = journal.folder / "light_curves.zarr"
         self._lock = threading.Lock()
-        # By the bits of the mask in these flags every block is masked alike, however small it is.
-        sample = LightCurves.read(self._store, stars=slice(0, None, -(-n_star // _JUDGES))).mask()
+        # The stars that would judge the cadences in a mask of all stars, read without the others. By the bits of that
+        # mask in the flags every block is masked alike, however small it is.
+        sample = LightCurves.read(self._store, stars=judges(n_star)).mask()
         self._quality = sample.quality
         names, self.no_search = probe(sample, config)
         basis = [journal.digest("frames"), names]

@@ -23,7 +23,17 @@ from starskope.validation import integer_at_least
 if TYPE_CHECKING:
     from starskope.curves.container import LightCurves
 
-__all__ = ["BAD_BITS", "BAD_INTERVAL", "BAD_INTERVALS", "ENSEMBLE", "BadInterval", "mask", "restless_cadences"]
+__all__ = [
+    "BAD_BITS",
+    "BAD_INTERVAL",
+    "BAD_INTERVALS",
+    "ENSEMBLE",
+    "MOST_JUDGES",
+    "BadInterval",
+    "judges",
+    "mask",
+    "restless_cadences",
+]
 
 BAD_INTERVAL = 1 << 28
 """Quality bit of cadences that lie in a known bad interval; no mission uses it."""
@@ -70,8 +80,8 @@ that were corrected and the stray light that is set by eye.
 LEAST_STARS = 20
 """Stars that an ensemble needs before its scatter says something of a cadence."""
 
-# Stars that judge: more would sharpen nothing and cost memory.
-_MOST_JUDGES = 2000
+MOST_JUDGES = 2000
+"""Stars that judge cadences: more would sharpen nothing and cost memory."""
 # Both must be exceeded: so many times the scatter of a usual cadence, and so many spreads of it above that.
 _RESTLESS, _SPREADS = 1.5, 6.0
 _WINDOW_DAYS, _GAP_DAYS = 0.75, 0.5
@@ -150,6 +160,11 @@ def mask(
     return replace(curves, flux=flux, quality=quality, meta={**curves.meta, "masked": notes})
 
 
+def judges(n_star: int) -> slice:
+    """Return which of so many stars judge the cadences: all, or every second, third, ... of more than 2,000."""
+    return slice(None, None, max(1, -(-n_star // MOST_JUDGES)))
+
+
 def restless_cadences(time: NDArray[np.float64], flux: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Find the cadences at which the stars of a set scatter more about their trends than they do at other times.
 
@@ -178,7 +193,7 @@ def restless_cadences(time: NDArray[np.float64], flux: NDArray[np.float32]) -> N
 
     if flux.size == 0:
         return np.zeros(time.size, dtype=np.bool_)
-    flux = flux[:, :: -(-flux.shape[1] // _MOST_JUDGES)]
+    flux = flux[:, judges(flux.shape[1])]
     trend = biweight(time, flux, _WINDOW_DAYS, break_tolerance=_GAP_DAYS, edge_days=0.5 * _WINDOW_DAYS)
     scatter = _ensemble_scatter(np.abs(flux - trend))
     steps = _ensemble_scatter(np.abs(_second_differences(time, flux)))
