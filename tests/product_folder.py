@@ -15,8 +15,8 @@ import pyarrow.parquet
 from astropy.table import Table
 
 from starskope.curves.container import LightCurves
-from starskope.curves.observer import unit_vectors
 from starskope.frames.stacked import Stack
+from starskope.layout.observer import unit_vectors
 from starskope.learn.columns import star_features
 from starskope.learn.features import FeatureModel
 from starskope.learn.inputs import spectrogram_rows, stamp_rows

@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from starskope.cli import main
 from starskope.curves.container import LightCurves
-from starskope.curves.observer import earth_path, unit_vectors
+from starskope.layout.observer import earth_path, unit_vectors
 
 PERIOD, T0, DEPTH = 3.1, 1501.3, 0.01
 KEYS = {"period_days", "t0_bjd", "duration_days", "depth_ppm", "snr", "sde", "n_transits", "verdict"}

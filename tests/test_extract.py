@@ -17,10 +17,10 @@ from astropy.table import Table
 
 from starskope.curves import extract
 from starskope.curves.extract import light_curves, light_curves_async
-from starskope.curves.observer import earth_path
 from starskope.errors import FrameError, TransferError
 from starskope.frames.decode import read_frame
 from starskope.frames.reduce import make_reference, reduce_block
+from starskope.layout.observer import earth_path
 from starskope.synth import SectorConfig, SyntheticSector
 from starskope.transfer.options import TransferOptions
 

@@ -15,8 +15,8 @@ from astropy.time import Time
 from astropy.utils.masked import Masked
 
 from starskope.curves.container import LightCurves
-from starskope.curves.observer import unit_vectors
 from starskope.errors import FrameError, StarskopeError
+from starskope.layout.observer import unit_vectors
 
 
 @pytest.fixture(scope="module")

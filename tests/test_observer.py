@@ -11,8 +11,8 @@ from reference import barycentric_correction_s, earth_position
 from tolerances import atol_barycentric_s
 
 from starskope.curves.container import LightCurves
-from starskope.curves.observer import ccd_centre, earth_path, solve_observer, unit_vectors
 from starskope.errors import FrameError
+from starskope.layout.observer import ccd_centre, earth_path, solve_observer, unit_vectors
 
 DAY = 86400.0
 # The farthest that TESS gets from Earth's centre: 376,000 km; 0.94 s was measured in real files.

@@ -12,7 +12,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from starskope.curves.container import LightCurves
-from starskope.curves.observer import earth_path, solve_observer, unit_vectors
+from starskope.layout.observer import earth_path, solve_observer, unit_vectors
 
 CADENCE = 1.0 / 48.0
 

@@ -219,10 +219,10 @@ def assemble_products(
         Not one frame may enter the stack.
     """
     from starskope.curves.assembly import assemble, with_radius
-    from starskope.curves.observer import ccd_centre
     from starskope.frames.targets import Targets
     from starskope.frames.wcs import TanSip
     from starskope.layout.fits import science_region
+    from starskope.layout.observer import ccd_centre
 
     complete = journal.finished()
     filled = []

@@ -15,11 +15,11 @@ from astropy.table import Column, Table
 from numpy.typing import ArrayLike, NDArray
 
 from starskope.curves.container import LightCurves
-from starskope.curves.observer import ccd_centre, earth_path, solve_observer, unit_vectors
 from starskope.errors import FrameError
 from starskope.frames.block import BlockProduct
 from starskope.frames.targets import Targets
 from starskope.frames.wcs import TanSip, has_wcs
+from starskope.layout.observer import ccd_centre, earth_path, solve_observer, unit_vectors
 from starskope.validation import as_float64, positive
 
 __all__ = [

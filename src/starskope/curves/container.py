@@ -193,7 +193,7 @@ class LightCurves:
             return self.time
         if self.observer is None or self.direction is None:
             missing = "observer" if self.observer is None else "direction"
-            raise ValueError(f"these light curves hold no {missing}: give {missing}= (see starskope.curves.observer)")
+            raise ValueError(f"these light curves hold no {missing}: give {missing}= (see starskope.layout.observer)")
         if not -self.n_star <= star < self.n_star:
             raise IndexError(f"star {star} of {self.n_star}: give a position from 0 to {self.n_star - 1}")
         delay_s = (self.observer * self.direction[star]).sum(axis=1)

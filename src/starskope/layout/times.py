@@ -1,7 +1,7 @@
 """Time scales of the missions: file-name stamps in UTC, mission days in TDB, and the leap seconds between them.
 
 Owns the zero points, the stamp ``YYYYDOYhhmmss`` and UTC to TDB without astropy: a listing alone gives a time axis.
-Refuses barycentric corrections (``curves.observer``; Kepler and K2 carry theirs in their files) and every download: the
+Refuses barycentric corrections (``layout.observer``; Kepler and K2 carry theirs in their files) and every download: the
 leap seconds are the ones known when this was written, and none was announced since 2017.
 """
 
