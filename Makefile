@@ -63,7 +63,13 @@ $(VENV)/installed: $(VENV)/build $(SOURCES)
 	$(PIP) install --no-build-isolation '.[demo]'
 	@touch $@
 
-$(VENV)/test $(VENV)/lint $(VENV)/docs $(VENV)/bench: $(VENV)/%: $(VENV)/pip pyproject.toml
+# tesscube asks for an older aiobotocore and NumPy than it needs, and from 1.2 on for the network when it is imported.
+$(VENV)/bench: $(VENV)/pip pyproject.toml
+	$(PIP) install --group bench
+	$(PIP) install --no-deps tesscube==1.1.1 nest-asyncio
+	@touch $@
+
+$(VENV)/test $(VENV)/lint $(VENV)/docs: $(VENV)/%: $(VENV)/pip pyproject.toml
 	$(PIP) install --group $*
 	@touch $@
 
