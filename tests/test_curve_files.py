@@ -17,7 +17,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from starskope.curves import landing
+from starskope import landing
 from starskope.curves.container import LightCurves
 from starskope.curves.fits_store import read_fits
 from starskope.errors import FrameError

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import vstack
 
-from starskope.curves.landing import replaced_folder_of
+from starskope.landing import replaced_folder_of
 from starskope.curves.unpacking import MOST_BYTES, unzipped
 from starskope.errors import FrameError
 from starskope.validation import finite

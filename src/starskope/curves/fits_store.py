@@ -19,7 +19,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from starskope.curves.columns import column_specs, encode_column, table_from_specs
-from starskope.curves.landing import replacing_file
+from starskope.landing import replacing_file
 from starskope.errors import FrameError
 from starskope.frames.checksums import checksum_note
 from starskope.layout.fits import iter_hdus

@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starskope.curves.landing import replacing_folder
+from starskope.landing import replacing_folder
 from starskope.curves.zarr_arrays import get_array, get_stars, open_store, put_array, put_stars
 from starskope.errors import FrameError
 

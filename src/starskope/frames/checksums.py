@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 
+
+from starskope.layout.datasum import folded, word_sum
 from starskope.layout.fits import iter_hdus, padded
 
 __all__ = ["checksum_note"]
 
-_ALL_ONES = 0xFFFFFFFF
 
 
 def checksum_note(buffer: Any, *, name: str = "frame") -> str:
@@ -46,23 +46,15 @@ def checksum_note(buffer: Any, *, name: str = "frame") -> str:
         start, stop = hdu.offset - hdu.header.n_bytes, hdu.offset + padded(hdu.n_bytes)
         if stop > len(view):
             break
-        data_sum = _ones_complement_sum(view[hdu.offset : stop])
+        data_sum = word_sum(view[hdu.offset : stop])
         stated = hdu.header.get("DATASUM")
         if stated is not None and str(stated).strip() not in ("", str(data_sum)):
             wrong.append(f"DATASUM of HDU{number}")
         stated = hdu.header.get("CHECKSUM")
         if stated is not None and str(stated).strip():
-            total = _folded(data_sum + _ones_complement_sum(view[start : hdu.offset]))
-            if total not in (0, _ALL_ONES):
+            total = folded(data_sum + word_sum(view[start : hdu.offset]))
+            if total not in (0, 0xFFFFFFFF):
                 wrong.append(f"CHECKSUM of HDU{number}")
     return f"{name}: the bytes do not agree with {', '.join(wrong)}; used all the same" if wrong else ""
 
 
-def _ones_complement_sum(block: memoryview) -> int:
-    return _folded(int(np.frombuffer(block, ">u4").sum(dtype=np.uint64)))
-
-
-def _folded(total: int) -> int:
-    while total > _ALL_ONES:
-        total = (total & _ALL_ONES) + (total >> 32)
-    return total

@@ -21,7 +21,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from starskope.curves.columns import plain_json, star_table
-from starskope.curves.landing import replacing_folder
+from starskope.landing import replacing_folder
 from starskope.curves.zarr_arrays import (
     STARS_PER_CHUNK,
     create_array,

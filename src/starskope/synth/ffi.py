@@ -11,14 +11,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.layout.datasum import with_checksum
 from starskope.layout.fits import BLOCK, padded
 
-__all__ = ["assemble", "big_endian", "with_checksum"]
+__all__ = ["assemble", "big_endian"]
 
-_ZEROS = b"'0000000000000000'"
-_LIMIT = 0xFFFFFFFF
-# Characters between the digits and letters, which the checksum's text must not hold.
-_EXCLUDED = frozenset(range(0x3A, 0x41)) | frozenset(range(0x5B, 0x61))
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -48,42 +45,6 @@ def big_endian(plane: NDArray[np.float32]) -> tuple[NDArray[np.uint32], int]:
     words = np.zeros(padded(plane.size * 4) // 4, np.uint32)
     total = int(_swap_and_sum(plane.view(np.uint32), words))
     return words, total
-
-
-def _folded(total: int) -> int:
-    while total > _LIMIT:
-        total = (total & _LIMIT) + (total >> 32)
-    return total
-
-
-def _encoded(value: int) -> bytes:
-    """Text of a complemented 32-bit sum, FITS standard 4.0, appendix J."""
-    text = bytearray(16)
-    for byte in range(4):
-        part = (value >> (24 - 8 * byte)) & 0xFF
-        letters = [part // 4 + 0x30 + (part % 4 if k == 0 else 0) for k in range(4)]
-        while any(letter in _EXCLUDED for letter in letters):
-            for k in (0, 2):
-                if letters[k] in _EXCLUDED or letters[k + 1] in _EXCLUDED:
-                    letters[k] += 1
-                    letters[k + 1] -= 1
-        for k, letter in enumerate(letters):
-            text[4 * k + byte] = letter
-    return bytes(text[-1:] + text[:-1])
-
-
-def with_checksum(header: bytes, data_sum: int = 0) -> bytes:
-    """Fill in the CHECKSUM card so that the words of header and data sum to all ones.
-
-    Parameters
-    ----------
-    header : bytes
-        Holds a CHECKSUM card of sixteen zeros.
-    data_sum : int
-        Sum of the data's big-endian 32-bit words.
-    """
-    total = int(np.frombuffer(header, ">u4").sum(dtype=np.uint64)) + data_sum
-    return header.replace(_ZEROS, b"'" + _encoded(~_folded(total) & _LIMIT) + b"'", 1)
 
 
 def assemble(
