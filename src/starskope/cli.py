@@ -16,7 +16,7 @@ from typing import Any
 __all__ = ["main"]
 
 DEBUG = "STARSKOPE_DEBUG"
-_FFI_HELP = "FITS files, a directory of them, s3:// URIs, or - for a list on standard input"
+_FFI_HELP = "FITS files, a directory of them, s3:// or https:// addresses, or - for a list on standard input"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +85,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     from starskope import cli_commands as commands
-    from starskope import cli_learn, cli_search, cli_spectra
+    from starskope import cli_learn, cli_output, cli_search, cli_spectra
 
     parser = argparse.ArgumentParser(
         prog="starskope",
@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ccd(stack)
     _add_archive(stack)
     _add_workers(stack)
+    cli_output.add_output(stack)
     _add_clip(stack)
     stack.add_argument("--method", default="sigma_clip", choices=("sigma_clip", "mean", "median"))
 
@@ -134,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_archive(curves)
     _add_workers(curves)
     _add_stars(curves)
+    cli_output.add_output(curves)
 
     for series in (cli_spectra.add_spectra(add), cli_search.add_search(add)):
         _add_workers(series)
@@ -151,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_stars(run)
     _add_clip(run)
     _add_signals(run)
+    cli_output.add_output(run)
     run.add_argument("--block-frames", type=int, default=32, metavar="N", help="frames clipped together (default: 32)")
     run.add_argument("--restart", action="store_true", help="begin again in a directory that holds another run")
 

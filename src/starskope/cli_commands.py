@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starskope.cli_output import check_bucket_for_output, send_outcomes, send_products
 from starskope.cli_words import TABLE_FORMATS, check_output, count, expand, say, say_json, tell, write_table
 from starskope.progress import Progress, format_bytes
 
@@ -85,6 +86,7 @@ def stack(arguments: Namespace) -> int:
 
     *sources, out = arguments.paths
     sources = expand(sources)
+    check_bucket_for_output(arguments, _options(arguments))
     if arguments.dry_run:
         return _show_plan(arguments, sources, "stack")
     _check_suffix(out, (".fits",))
@@ -105,7 +107,8 @@ def stack(arguments: Namespace) -> int:
         say_json({"out": str(out), "n_frame": stacked.n_frame, "shape": list(stacked.image.shape)})
     else:
         say(f"{count(stacked.n_frame, 'frame')} stacked in {out}")
-    return _tell_left_out(stacked.meta.get("left_out", {}).items())
+    code = _tell_left_out(stacked.meta.get("left_out", {}).items())
+    return max(code, send_products(arguments, _options(arguments), [Path(out)]))
 
 
 def curves(arguments: Namespace) -> int:
@@ -114,6 +117,7 @@ def curves(arguments: Namespace) -> int:
 
     *sources, out = arguments.paths
     sources = expand(sources)
+    check_bucket_for_output(arguments, _options(arguments))
     if arguments.dry_run:
         return _show_plan(arguments, sources, "curves")
     _check_suffix(out, (".zarr", ".fits"))
@@ -127,7 +131,8 @@ def curves(arguments: Namespace) -> int:
     else:
         off = f"; {count(n_off, 'star')} never fully on the frames (NaN)" if n_off else ""
         say(f"{count(measured.n_star, 'light curve')} of {count(measured.n_time, 'cadence')} in {out}{off}")
-    return _tell_left_out((frame["frame"], frame["reason"]) for frame in measured.meta.get("left_out", ()))
+    code = _tell_left_out((frame["frame"], frame["reason"]) for frame in measured.meta.get("left_out", ()))
+    return max(code, send_products(arguments, _options(arguments), [Path(out)]))
 
 
 def run(arguments: Namespace) -> int:
@@ -137,6 +142,7 @@ def run(arguments: Namespace) -> int:
 
     *sources, out = arguments.paths
     sources = expand(sources)
+    check_bucket_for_output(arguments, _options(arguments))
     if arguments.dry_run:
         return _show_plan(arguments, sources, "run")
     config = _run_config(arguments, sources)
@@ -148,7 +154,8 @@ def run(arguments: Namespace) -> int:
             outcomes = run_job(config, out, restart=arguments.restart, progress=progress).ccds
     for outcome in outcomes:
         tell_outcome(outcome, as_json=arguments.json)
-    return int(not all(outcome.ok for outcome in outcomes))
+    code = int(not all(outcome.ok for outcome in outcomes))
+    return max(code, send_outcomes(arguments, _options(arguments), outcomes, Path(out)))
 
 
 def demo(arguments: Namespace) -> int:

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError
 from starskope.errors import TransferError
 from starskope.transfer.options import TransferOptions
 
-__all__ = ["Client", "open_client"]
+__all__ = ["Client", "is_loopback", "open_client"]
 
 
 @dataclass(eq=False)
@@ -79,7 +79,7 @@ async def open_client(options: TransferOptions | None = None) -> AsyncIterator[C
     options = options or TransferOptions()
     endpoint_url = options.resolve_endpoint()
     arguments: dict[str, Any] = {}
-    if endpoint_url is not None and _is_loopback(endpoint_url):
+    if endpoint_url is not None and is_loopback(endpoint_url):
         arguments["proxies"] = {}  # a proxy of the environment has no business between us and loopback
     config = AioConfig(
         signature_version=None if options.is_signed else UNSIGNED,
@@ -106,7 +106,8 @@ async def open_client(options: TransferOptions | None = None) -> AsyncIterator[C
         await s3.close()
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Return whether an address is this machine's own."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

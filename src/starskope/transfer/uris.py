@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["S3Uri", "check_bucket", "local_name"]
+__all__ = ["MAX_KEY_BYTES", "S3Uri", "check_bucket", "local_name"]
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-_]{1,61}[a-z0-9]", re.IGNORECASE)
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _MAX_NAME_BYTES = 255
-_MAX_KEY_BYTES = 1024
+MAX_KEY_BYTES = 1024
 
 
 def check_bucket(name: str) -> None:
@@ -59,8 +59,8 @@ class S3Uri:
             raise ValueError(f"{text!r} names no bucket: expected s3://bucket/key")
         if not slash or not key:
             raise ValueError(f"{text!r} names a bucket but no key: expected s3://bucket/key")
-        if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES:
-            raise ValueError(f"the key of {text[:80]!r}... is longer than the {_MAX_KEY_BYTES} bytes that S3 allows")
+        if len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+            raise ValueError(f"the key of {text[:80]!r}... is longer than the {MAX_KEY_BYTES} bytes that S3 allows")
         return cls(bucket, key)
 
     def __str__(self) -> str:
