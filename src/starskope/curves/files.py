@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import vstack
 
-from starskope.landing import replaced_folder_of
 from starskope.curves.unpacking import MOST_BYTES, unzipped
 from starskope.errors import FrameError
+from starskope.landing import replaced_folder_of
 from starskope.validation import finite
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from starskope.curves.columns import column_specs, encode_column, table_from_specs
-from starskope.landing import replacing_file
 from starskope.errors import FrameError
 from starskope.frames.checksums import checksum_note
+from starskope.landing import replacing_file
 from starskope.layout.fits import iter_hdus
 from starskope.layout.header import parse_header
 

@@ -12,9 +12,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starskope.landing import replacing_folder
 from starskope.curves.zarr_arrays import get_array, get_stars, open_store, put_array, put_stars
 from starskope.errors import FrameError
+from starskope.landing import replacing_folder
 
 if TYPE_CHECKING:
     from starskope.curves.container import LightCurves

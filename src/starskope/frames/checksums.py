@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-
-
 from starskope.layout.datasum import folded, word_sum
 from starskope.layout.fits import iter_hdus, padded
 
 __all__ = ["checksum_note"]
-
 
 
 def checksum_note(buffer: Any, *, name: str = "frame") -> str:
@@ -56,5 +53,3 @@ def checksum_note(buffer: Any, *, name: str = "frame") -> str:
             if total not in (0, 0xFFFFFFFF):
                 wrong.append(f"CHECKSUM of HDU{number}")
     return f"{name}: the bytes do not agree with {', '.join(wrong)}; used all the same" if wrong else ""
-
-

@@ -206,18 +206,18 @@ class Cutouts:
 
     def _leaves(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_]:
         n_row, n_col = self.shape
-        out = (self.row0 < rows[0]) | (self.row0 + n_row > rows[1])
+        out: NDArray[np.bool_] = (self.row0 < rows[0]) | (self.row0 + n_row > rows[1])
         out |= (self.col0 < columns[0]) | (self.col0 + n_col > columns[1])
         return np.asarray(out.any(axis=1) if self.is_moving else out)
 
     def on_frame(self, index: int) -> NDArray[np.bool_]:
-        """Return (n_row, n_col) bool: which pixels of a cutout lie on the frame; of a moving target, in every frame."""
+        """Return (n_row, n_col) bool: which pixels of a cutout lie on the frame; of a moving target, on any."""
         n_row, n_col = self.shape
         rows = np.atleast_1d(self.row0[index])[:, None] + np.arange(n_row)
         columns = np.atleast_1d(self.col0[index])[:, None] + np.arange(n_col)
-        inside_rows = ((rows >= 0) & (rows < self.frame_shape[0])).all(axis=0)
-        inside_columns = ((columns >= 0) & (columns < self.frame_shape[1])).all(axis=0)
-        return np.asarray(inside_rows[:, None] & inside_columns[None, :])
+        inside_rows = (rows >= 0) & (rows < self.frame_shape[0])
+        inside_columns = (columns >= 0) & (columns < self.frame_shape[1])
+        return np.asarray((inside_rows[:, :, None] & inside_columns[:, None, :]).any(axis=0))
 
     def target(self, index: int) -> Cutouts:
         """Return one cutout as a set of one; its arrays are views."""
@@ -229,6 +229,7 @@ class Cutouts:
     def select(self, chosen: slice | NDArray[Any]) -> Cutouts:
         """Return some of the cutouts: a slice (views), a mask or indices; `failed` stays with the whole set."""
         paths = {name: getattr(self, name) for name in ("path_ra", "path_dec")}
+        chosen_paths: dict[str, Any] = {name: None if path is None else path[chosen] for name, path in paths.items()}
         return dataclasses.replace(
             self,
             flux=self.flux[chosen],
@@ -238,7 +239,7 @@ class Cutouts:
             col0=self.col0[chosen],
             targets=self.targets[chosen],
             failed=empty_failures(),
-            **{name: None if path is None else path[chosen] for name, path in paths.items()},
+            **chosen_paths,
         )
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
@@ -310,14 +311,16 @@ class Cutouts:
         first = parts[0]
         for i, part in enumerate(parts):
             if part.shape != first.shape or part.is_moving != first.is_moving:
-                raise ValueError(f"set {i} holds cutouts of {part.shape} pixels, set 0 of {first.shape}: join like sets")
+                raise ValueError(
+                    f"set {i} holds cutouts of {part.shape} pixels, set 0 of {first.shape}: join like sets"
+                )
             if not np.array_equal(part.ffi, first.ffi):
                 raise ValueError(f"set {i} is of other frames than set 0: write one output per CCD")
-        joined = {
+        joined: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in ("flux", "flux_err", "time", "row0", "col0")
         }
-        paths = {
+        paths: dict[str, Any] = {
             name: None if getattr(first, name) is None else np.concatenate([getattr(part, name) for part in parts])
             for name in ("path_ra", "path_dec")
         }

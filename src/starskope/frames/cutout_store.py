@@ -43,6 +43,7 @@ _ARRAYS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "time_spacecraft": (("time",), "float64", "d"),
     "quality": (("time",), "int32", ""),
 }
+_REFERENCE = {"time": "mid-exposure at the barycentre", "time_spacecraft": "mid-exposure at the spacecraft"}
 _SCALARS = ("reference", "sector", "camera", "ccd")
 
 
@@ -141,7 +142,10 @@ def _attributes(cutouts: Cutouts) -> dict[str, Any]:
         "time_unit": "d",
         "time_scale": "TDB",
         "time_zero": 2457000.0,
-        "time_reference": {"time": "mid-exposure at the barycentre", "time_spacecraft": "mid-exposure at the spacecraft"},
+        "time_reference": {
+            "time": "mid-exposure at the barycentre",
+            "time_spacecraft": "mid-exposure at the spacecraft",
+        },
         "frame_shape": [int(length) for length in cutouts.frame_shape],
         "wcs": None if cutouts.wcs is None else _plain(cutouts.wcs.to_header()),
         "header": _plain(cutouts.header),
@@ -152,7 +156,7 @@ def _attributes(cutouts: Cutouts) -> dict[str, Any]:
 
 
 def _plain(values: Any) -> Any:
-    """What JSON holds of cards and notes: NaN and undefined values are left out, the rest as plain Python values."""
+    """Return what JSON holds of cards and notes: plain Python values, without NaN and what is undefined."""
     if hasattr(values, "items"):
         kept = {str(key): _plain(value) for key, value in values.items()}
         return {key: value for key, value in kept.items() if value is not None}
@@ -211,15 +215,13 @@ def _put_table(group: Any, name: str, table: Table) -> None:
     for number, column in enumerate(table.colnames):
         key, values = f"c{number}", table[column]
         unit = str(values.unit) if getattr(values, "unit", None) is not None else ""
-        plain = np.ma.asarray(getattr(values, "value", values))
-        if plain.dtype.kind == "f":
-            plain = plain.filled(np.nan)
-        elif plain.dtype.kind in "iub":
-            plain = plain.filled(0)
-        else:
-            _put_text(inner, key, np.asarray(plain.filled("") if plain.dtype.kind in "US" else plain).astype(np.str_), "row")
+        masked = np.ma.asarray(getattr(values, "value", values))
+        if masked.dtype.kind not in "fiub":
+            text = masked.filled("") if masked.dtype.kind in "US" else masked.data
+            _put_text(inner, key, text.astype(np.str_), "row")
             continue
-        plain = plain.astype(plain.dtype.newbyteorder("="))
+        filled = masked.filled(np.nan if masked.dtype.kind == "f" else 0)
+        plain: NDArray[Any] = filled.astype(masked.dtype.newbyteorder("="))
         axes = ("row", *(f"axis_{i}" for i in range(1, plain.ndim)))
         array = _create(inner, key, plain.shape, plain.dtype, axes, unit, None)
         if plain.size:
@@ -267,12 +269,13 @@ def read_store(path: Path, targets: slice | None = None) -> Cutouts:
         )
     chosen = targets or slice(None)
     try:
-        arrays = {
+        arrays: dict[str, Any] = {
             name: _get(path, group, name, chosen if axes[0] == "target" else slice(None), dtype)
             for name, (axes, dtype, _) in _ARRAYS.items()
             if not name.startswith("path_") or name in group
         }
         wcs = attributes["wcs"]
+        scalars: dict[str, Any] = {name: int(attributes[name]) for name in _SCALARS}
         return Cutouts(
             **arrays,
             ffi=_text(_get(path, group, "ffi", slice(None), "uint8")),
@@ -283,7 +286,7 @@ def read_store(path: Path, targets: slice | None = None) -> Cutouts:
             primary=attributes["primary"],
             frame_shape=(int(attributes["frame_shape"][0]), int(attributes["frame_shape"][1])),
             meta=attributes["meta"],
-            **{name: int(attributes[name]) for name in _SCALARS},
+            **scalars,
         )
     except FrameError:
         raise

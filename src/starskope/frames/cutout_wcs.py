@@ -1,8 +1,8 @@
 """World coordinates of cutouts: for each, the plain gnomonic projection that fits the distorted frame best.
 
 Owns the fit. The cards of a table's column can hold no SIP polynomial, so a target pixel file needs a linear map; over
-the few pixels of a cutout it departs from the frame's by about a thousandth of a pixel, and how far is told. Refuses the
-cards themselves (``frames.target_pixels``).
+the few pixels of a cutout it departs from the frame's by about a thousandth of a pixel, and how far is told. Refuses
+the cards themselves (``frames.target_pixel_cards``).
 """
 
 from __future__ import annotations
@@ -132,11 +132,8 @@ def _project(ra: F64, dec: F64, crval: F64) -> tuple[F64, F64]:
     )
 
 
-def _departure(
-    wcs: TanSip, planes: F64, crval: F64, first: tuple[F64, F64], shape: tuple[int, int]
-) -> tuple[F64, F64]:
-    """Largest distance and root of the summed squares over all pixels; on the tangent plane, where 1e-5 degrees add
-    nothing to the length of an arc."""
+def _departure(wcs: TanSip, planes: F64, crval: F64, first: tuple[F64, F64], shape: tuple[int, int]) -> tuple[F64, F64]:
+    """Return the largest distance and the root of the summed squares over all pixels, degrees on the tangent plane."""
     row, column = (axis.ravel().astype(np.float64) for axis in np.indices(shape))
     xi, eta = _project(*wcs.pixel_to_world(first[0] + row, first[1] + column), crval)
     x = planes[:, 0, :1] * column + planes[:, 0, 1:2] * row + planes[:, 0, 2:]

@@ -71,7 +71,9 @@ class Ephemerides:
             raise ValueError("an ephemeris needs a name, times, ra and dec for each target: their numbers differ")
         for name, time, ra, dec in zip(self.names, self.times, self.ra, self.dec, strict=True):
             if not time.ndim == 1 or not time.shape == ra.shape == dec.shape:
-                raise ValueError(f"ephemeris of {name!r}: time, ra and dec have shapes {time.shape}, {ra.shape}, {dec.shape}")
+                raise ValueError(
+                    f"ephemeris of {name!r}: time, ra and dec have shapes {time.shape}, {ra.shape}, {dec.shape}"
+                )
             if time.size < 2:
                 raise ValueError(f"ephemeris of {name!r} has {time.size} time: expected 2 or more to move between")
             if not (np.isfinite(time).all() and np.isfinite(ra).all() and np.isfinite(dec).all()):
@@ -100,13 +102,17 @@ class Ephemerides:
         """
         missing = [name for name in ("ra", "dec") if name not in table.colnames]
         if missing:
-            raise ValueError(f"an ephemeris needs columns time, ra and dec; {missing[0]} is missing in {table.colnames}")
+            raise ValueError(
+                f"an ephemeris needs columns time, ra and dec; {missing[0]} is missing in {table.colnames}"
+            )
         ra, dec = (_degrees(table[name]) for name in ("ra", "dec"))
         key = next((name for name in _ID_COLUMNS if name in table.colnames), None)
         if ra.ndim == 2:
             times = np.asarray(table["time"] if "time" in table.colnames else table.meta.get("time"), np.float64)
             if times.shape not in (ra.shape, ra.shape[1:]):
-                raise ValueError(f"ra has shape {ra.shape}: expected time of that shape, or meta['time'] {ra.shape[1:]}")
+                raise ValueError(
+                    f"ra has shape {ra.shape}: expected time of that shape, or meta['time'] {ra.shape[1:]}"
+                )
             times = _btjd(np.broadcast_to(times, ra.shape))
             names = [str(value) for value in table[key]] if key else [f"target {i}" for i in range(len(table))]
             return cls(tuple(names), tuple(times), tuple(ra), tuple(dec))
@@ -122,6 +128,14 @@ class Ephemerides:
             rows = rows[np.argsort(times[rows], kind="stable")]
             picked.append((times[rows], ra[rows], dec[rows]))
         return cls(tuple(names), *(tuple(column) for column in zip(*picked, strict=True)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ephemerides]) -> Ephemerides:
+        """Return the targets of several ephemerides, one after another."""
+        return cls(
+            tuple(name for part in parts for name in part.names),
+            *(tuple(value for part in parts for value in getattr(part, what)) for what in ("times", "ra", "dec")),
+        )
 
     @property
     def n_target(self) -> int:

@@ -80,11 +80,12 @@ def read_targets(
         elif found := _PLACE.match(word):
             tables.append(_place(float(found[1]), float(found[2]), word))
         else:
-            raise ValueError(f"{word!r} names no target: expected a file ({', '.join(_SUFFIXES)}), RA,DEC in degrees, or TIC and a number")
+            files = ", ".join(_SUFFIXES)
+            raise ValueError(f"{word!r} names no target: expected a file ({files}), RA,DEC in degrees, or a TIC number")
     if paths and tables:
         raise ValueError("targets that move and targets that do not: cut them in two calls")
     if paths:
-        return Ephemerides(*(tuple(value for path in paths for value in getattr(path, name)) for name in ("names", "times", "ra", "dec")))  # type: ignore[arg-type]
+        return Ephemerides.joined(paths)
     return vstack(tables, join_type="outer", metadata_conflicts="silent")
 
 
@@ -107,7 +108,8 @@ def _stars(table: Table, name: str, epoch: float | None) -> Table:
     """Positions and what else the file tells; of a catalogue with TIC numbers and magnitudes, the standard columns."""
     missing = [column for column in ("ra", "dec") if column not in table.colnames]
     if missing:
-        raise ValueError(f"{name} has no column {missing[0]} (also as {', '.join(_ALIASES[missing[0]][1:])}); found {', '.join(table.colnames[:30])}")
+        aliases, found = ", ".join(_ALIASES[missing[0]][1:]), ", ".join(table.colnames[:30])
+        raise ValueError(f"{name} has no column {missing[0]} (also as {aliases}); found {found or 'none'}")
     lower = {column.lower() for column in table.colnames}
     if "tic_id" in table.colnames and lower & {"tmag", "tessmag"}:
         n_row = len(table)
@@ -128,7 +130,11 @@ def _stars(table: Table, name: str, epoch: float | None) -> Table:
 def _moved(stars: Table, epoch: float | None) -> Table:
     from starskope.archive.catalog import moved_to_epoch
 
-    return stars if epoch is None or "epoch" not in stars.meta or "pmra" not in stars.colnames else moved_to_epoch(stars, epoch)
+    return (
+        stars
+        if epoch is None or "epoch" not in stars.meta or "pmra" not in stars.colnames
+        else moved_to_epoch(stars, epoch)
+    )
 
 
 def _place(ra: float, dec: float, word: str) -> Table:

@@ -142,9 +142,14 @@ _SUMS: tuple[tuple[str, Any, str], ...] = (
 def _shared_cards(cutouts: Cutouts) -> list[tuple[str, Any, str]]:
     """Cards of the primary header that the extensions repeat, as INHERIT asks of readers that do not."""
     given = {key: cutouts.primary[key] for key in ("DATE-OBS", "DATE-END") if key in cutouts.primary}
+    simulated = bool(cutouts.header.get("SIMDATA", cutouts.primary.get("SIMDATA", False)))
     return [
         ("EXTVER", 1, "extension version number (not format version)"),
-        ("SIMDATA", bool(cutouts.header.get("SIMDATA", cutouts.primary.get("SIMDATA", False))), "file is based on simulated data"),
+        (
+            "SIMDATA",
+            simulated,
+            "file is based on simulated data",
+        ),
         ("ORIGIN", _ORIGIN, "institution responsible for creating this file"),
         ("TSTART", _Of("TSTART"), "observation start time in BTJD of first FFI"),
         ("TSTOP", _Of("TSTOP"), "observation stop time in BTJD of last FFI"),
@@ -266,7 +271,11 @@ def _aperture_cards(cutouts: Cutouts) -> list[tuple[str, Any, str]]:
             ("WCSAXES", 2, "Number of coordinate axes"),
             ("CRPIX1", _Of("CRPIX1"), "Pixel coordinate of reference point"),
             ("CRPIX2", _Of("CRPIX2"), "Pixel coordinate of reference point"),
-            *((f"PC{i}_{j}", _Of(f"PC{i}_{j}"), "Coordinate transformation matrix element") for i in (1, 2) for j in (1, 2)),
+            *(
+                (f"PC{i}_{j}", _Of(f"PC{i}_{j}"), "Coordinate transformation matrix element")
+                for i in (1, 2)
+                for j in (1, 2)
+            ),
             ("CDELT1", 1.0, "[deg] Coordinate increment at reference point"),
             ("CDELT2", 1.0, "[deg] Coordinate increment at reference point"),
             ("CUNIT1", "deg", "Units of coordinate increment and value"),
@@ -345,7 +354,7 @@ def _name(cutouts: Cutouts, index: int) -> str:
 
 
 def _number(value: Any) -> float | int | None:
-    """A finite number of a table's cell, without its unit; None for what is masked, NaN or no number."""
+    """Return the finite number in a table's cell, without its unit; None for what is masked, NaN or no number."""
     value = getattr(value, "value", value)
     if np.ma.is_masked(value):
         return None
@@ -356,14 +365,17 @@ def _number(value: Any) -> float | int | None:
 
 
 def _plain(value: Any) -> Any:
-    """A card's value as it can be written again; `_UNKNOWN` for NaN and what no card holds."""
+    """Return a card's value as it can be written again; `_UNKNOWN` for NaN and what no card holds."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and not np.isfinite(value):
         return _UNKNOWN
     return value if isinstance(value, str | bool | int | float) else _UNKNOWN
 
 
-def _version() -> str:
+def _version() -> str | None:
     from importlib import metadata
 
-    return metadata.version("starskope")
+    try:
+        return metadata.version("starskope")
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return None

@@ -13,6 +13,7 @@ coordinates, which would hold for one frame.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -103,7 +104,7 @@ class _Writer:
             table["RA"], table["DEC"] = cutouts.path_ra[index], cutouts.path_dec[index]
         aperture = cutouts.on_frame(index).astype(">i4").tobytes()
         values = target_values(cutouts, index, self._fit)
-        body = memoryview(table.view(np.uint8)).cast("B")
+        body = memoryview(table.view(np.uint8).data)
         return [
             _header(self._headers.primary, values, 0),
             *_unit(self._headers.pixels, values, body),
@@ -135,8 +136,10 @@ def _header(template: Any, values: dict[str, Any], total: int) -> bytes:
 
 
 def cadence_numbers(cutouts: Cutouts) -> NDArray[np.int32]:
-    """Number the frames (n_time,): FFIINDEX of the first (0 where it is not known) and one more per cadence, so that a
-    gap shows; the archive's cubes carry no numbers of their own."""
+    """Return (n_time,) numbers of the frames: FFIINDEX of the first, 0 where it is not known; one more per cadence.
+
+    A gap shows so; the archive's cubes carry no numbers of their own.
+    """
     first = cutouts.primary.get("FFIINDEX")
     start = int(first) if isinstance(first, int | np.integer) else 0
     times = cutouts.time_spacecraft
@@ -151,8 +154,10 @@ def cadence_numbers(cutouts: Cutouts) -> NDArray[np.int32]:
 
 
 def file_names(cutouts: Cutouts) -> list[str]:
-    """Return the name of each target's file: by TIC number, else by name (letters, digits, ``+-.`` alone), else by
-    place. A name that comes again is numbered."""
+    """Return the name of each target's file: by TIC number, else by name, else by place.
+
+    Of a name letters, digits and ``+-.`` are kept; a name that comes again is numbered.
+    """
     label = f"tess-s{cutouts.sector:04d}-{cutouts.camera}-{cutouts.ccd}"
     size = f"{cutouts.shape[0]}x{cutouts.shape[1]}"
     taken: dict[str, int] = {}
@@ -187,11 +192,14 @@ def write_files(cutouts: Cutouts, folder: Path, *, overwrite: bool = False, work
     Files are flushed to the disk before they take their names; a run that is stopped leaves whole files only.
     """
     if folder.exists() and not folder.is_dir():
-        raise FileExistsError(17, "is a file: name a folder for target pixel files, or a name ending in .zarr", str(folder))
+        raise FileExistsError(
+            errno.EEXIST, "is a file: name a folder for target pixel files, or a name ending in .zarr", str(folder)
+        )
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in file_names(cutouts)]
     if not overwrite and (there := [path for path in paths if path.exists()]):
-        raise FileExistsError(17, f"exists ({len(there)} of {len(paths)} do): say overwrite, or name another folder", str(there[0]))
+        reason = f"exists, as {len(there)} of {len(paths)} files do: say overwrite, or name another folder"
+        raise FileExistsError(errno.EEXIST, reason, str(there[0]))
     writer = _Writer(cutouts)
 
     def write(start: int, stop: int) -> None:
@@ -209,7 +217,7 @@ def _write_file(path: Path, pieces: list[Any]) -> None:
         with part.open("wb", buffering=0) as file:
             for piece in pieces:
                 view = memoryview(piece)
-                while len(view):
+                while view:
                     view = view[file.write(view) :]
             os.fsync(file.fileno())
         part.replace(path)

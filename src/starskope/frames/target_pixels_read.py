@@ -32,7 +32,9 @@ _OF_STAR = {"TICID": "tic_id", "TESSMAG": "tmag", "TEFF": "teff", "LOGG": "logg"
 def read_files(path: Path) -> Cutouts:
     """Read one file, or all of a folder in the order of their names; see `Cutouts.read`."""
     if path.is_dir():
-        paths = sorted(file for file in path.iterdir() if file.name.endswith(_ENDINGS) and not file.name.startswith("."))
+        paths = sorted(
+            file for file in path.iterdir() if file.name.endswith(_ENDINGS) and not file.name.startswith(".")
+        )
         if not paths:
             raise FrameError(f"{path} holds no target pixel files: expected names that end in {' or '.join(_ENDINGS)}")
     elif path.is_file():
@@ -93,7 +95,9 @@ def read_file(path: Path) -> Cutouts:
         frame_shape=FRAME_SHAPE,
         path_ra=np.asarray(table["RA"], np.float64)[None] if moving else None,
         path_dec=np.asarray(table["DEC"], np.float64)[None] if moving else None,
-        **{name: _integer(primary.get(name.upper())) for name in ("sector", "camera", "ccd")},
+        sector=_integer(primary.get("SECTOR")),
+        camera=_integer(primary.get("CAMERA")),
+        ccd=_integer(primary.get("CCD")),
     )
 
 
@@ -112,11 +116,13 @@ def _names(table: Mapping[str, NDArray[Any]], n_time: int) -> NDArray[np.str_]:
     if "FFI_FILE" not in table:
         return np.full(n_time, "")
     values = np.asarray(table["FFI_FILE"])
-    return np.char.strip(np.char.decode(values, "ascii", "replace") if values.dtype.kind == "S" else values.astype(np.str_))
+    return np.char.strip(
+        np.char.decode(values, "ascii", "replace") if values.dtype.kind == "S" else values.astype(np.str_)
+    )
 
 
 def _reference(header: Mapping[str, Any], table: Mapping[str, NDArray[Any]]) -> int:
-    """The frame that WCS_FFI names; astrocut cuts the names of its column short."""
+    """Find the frame that WCS_FFI names; astrocut cuts the names of its column short."""
     name = str(header.get("WCS_FFI", ""))
     names = _names(table, 0) if "FFI_FILE" in table else np.empty(0, np.str_)
     found = [row for row, frame in enumerate(names.tolist()) if frame and name.startswith(frame)]

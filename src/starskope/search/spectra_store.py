@@ -21,7 +21,6 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from starskope.curves.columns import plain_json, star_table
-from starskope.landing import replacing_folder
 from starskope.curves.zarr_arrays import (
     STARS_PER_CHUNK,
     create_array,
@@ -33,6 +32,7 @@ from starskope.curves.zarr_arrays import (
 )
 from starskope.durable import flush
 from starskope.errors import FrameError
+from starskope.landing import replacing_folder
 from starskope.search.spectra import Spectra, Spectrogram
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "KINDS", "STARS_PER_CHUNK", "SpectraBlock", "SpectraStore", "read", "write"]

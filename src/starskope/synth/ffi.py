@@ -17,7 +17,6 @@ from starskope.layout.fits import BLOCK, padded
 __all__ = ["assemble", "big_endian"]
 
 
-
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _swap_and_sum(plane: NDArray[np.uint32], out: NDArray[np.uint32]) -> np.uint64:
     total = np.uint64(0)
