@@ -256,7 +256,9 @@ def test_a_folder_without_frames(tmp_path: Path, capsys: pytest.CaptureFixture[s
     line = _fail(["run", str(tmp_path), str(tmp_path / "out")], 2, capsys)
     assert line.startswith(f"no FITS files in {tmp_path}: expected names that end in .fits")
     line = _fail(["run", str(tmp_path / "gone"), str(tmp_path / "out")], 2, capsys)
-    assert line == f"{tmp_path / 'gone'} does not exist: give FITS files, a directory of them or s3:// URIs"
+    assert (
+        line == f"{tmp_path / 'gone'} does not exist: give FITS files, a directory of them, s3:// or https:// addresses"
+    )
     assert not (tmp_path / "out").exists()
 
 

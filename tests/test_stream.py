@@ -62,7 +62,7 @@ class SlowSource(FrameSource):
         self.most = 0
         self.cancelled: list[int] = []
 
-    async def _read(self, index: int, start: int, stop: int) -> bytes:
+    async def _pieces(self, index: int, start: int, stop: int) -> list[bytes]:
         self.under_way.add(index)
         self.most = max(self.most, len(self.under_way))
         try:
@@ -75,7 +75,7 @@ class SlowSource(FrameSource):
             raise
         finally:
             self.under_way.discard(index)
-        return tiny_frame(index)[start:stop]
+        return [tiny_frame(index)[start:stop]]
 
 
 def tiny_frame(value: int) -> bytes:
@@ -232,9 +232,11 @@ def test_a_folder_gives_its_fits_files_by_name_and_tells_of_others(tmp_path: Pat
     [
         ([], ValueError, "the list is empty"),
         (Table({"key": ["a"]}), ValueError, "no column 'uri', only key"),
-        (["a.fits", "s3://stpubdata/b.fits"], ValueError, "mix S3 objects with files such as 'a.fits'"),
+        (["a.fits", "s3://stpubdata/b.fits"], ValueError, "mix remote ones with files such as 'a.fits'"),
         (["s3://stpubdata"], ValueError, "s3://stpubdata"),
         ("/no/such/place", FileNotFoundError, "/no/such/place does not exist"),
+        (["s3://stpubdata/a.fits", "https://archive.stsci.edu/b.fits"], ValueError, "is in S3 and https"),
+        (["http://archive.stsci.edu/b.fits"], ValueError, "is not encrypted"),
         (7, TypeError, "frames is a int"),
         (np.zeros((2, 3, 3)), TypeError, "frames is a ndarray"),
         ([1, 2], TypeError, "frames holds 1"),

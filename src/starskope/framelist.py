@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from starskope.layout.keys import FfiKey
-from starskope.transfer.uris import S3Uri
+from starskope.transfer.weburi import is_remote, parse_uri
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -54,7 +54,7 @@ class FrameList:
     names : tuple of str
         Base name of each frame.
     uris : tuple of str
-        Path or ``s3://`` URI of each.
+        Path or address (``s3://``, ``https://``) of each.
     sizes : tuple of int
         Bytes; -1 where unknown.
     tags : tuple of str
@@ -144,9 +144,8 @@ def group_named(paths: Sequence[str]) -> dict[CcdId, list[tuple[str, int, str]]]
     ValueError
         As `scan_files`.
     """
-    remote = [path for path in paths if path.startswith("s3://")]
-    entries = [(str(S3Uri.parse(uri)), -1, "") for uri in remote]
-    entries += scan_files([path for path in paths if path not in set(remote)])
+    entries = [(str(parse_uri(path)), -1, "") for path in paths if is_remote(path)]
+    entries += scan_files([path for path in paths if not is_remote(path)])
     groups: dict[CcdId, list[tuple[str, int, str]]] = {}
     for entry in entries:
         groups.setdefault(_ccd_of(_base(entry[0])), []).append(entry)
@@ -171,7 +170,9 @@ def scan_files(paths: Sequence[str]) -> list[tuple[str, int, str]]:
         elif path.exists():
             files.append(path)
         else:
-            raise ValueError(f"{path} does not exist: give FITS files, a directory of them or s3:// URIs")
+            raise ValueError(
+                f"{path} does not exist: give FITS files, a directory of them, s3:// or https:// addresses"
+            )
     unique = sorted({file.resolve(): file for file in files}.values())
     return [(str(file), (status := file.stat()).st_size, str(status.st_mtime_ns)) for file in unique]
 

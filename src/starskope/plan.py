@@ -19,6 +19,7 @@ from starskope.layout.keys import ffi_prefix
 from starskope.parallel import resolve_workers
 from starskope.progress import format_bytes, format_duration
 from starskope.runconfig import RunConfig, find_named
+from starskope.transfer.weburi import is_remote
 
 __all__ = ["Plan", "make_plans"]
 
@@ -94,7 +95,7 @@ def make_plans(config: RunConfig, purpose: str) -> list[Plan]:
 
 def _plan(config: RunConfig, frames: FrameList, purpose: str) -> Plan:
     sizes = [size if size >= 0 else _FULL_FFI_BYTES for size in frames.sizes]
-    remote = frames.uris[0].startswith("s3://")
+    remote = is_remote(frames.uris[0])
     whole = purpose == "download"
     n_byte = sum(sizes) if whole else sum(plane_request(size) for size in sizes)
     n_pixel = max(sizes, default=0) // 8

@@ -37,7 +37,8 @@ class RunConfig:
     camera, ccd : int or "all", optional
         1 to 4 each, or every one of them.
     frames : tuple of str or path
-        FITS files, directories of them (searched below too) or ``s3://`` URIs. Empty: the archive is searched.
+        FITS files, directories of them (searched below too), ``s3://`` or ``https://`` addresses. Empty: the archive is
+        searched.
     catalog : str or path, optional
         Star catalogue (ECSV, CSV, Parquet or FITS). None: the TESS Input Catalog is asked.
     tmag_max : float

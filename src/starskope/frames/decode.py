@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from starskope.errors import FrameError
 from starskope.frames.checksums import checksum_note
 from starskope.frames.planes import PlaneFile, decode_rows
-from starskope.layout.fits import ImagePlane, locate_image, science_region
+from starskope.layout.fits import FFI_LEAD, ImagePlane, locate_image, science_region
 
-__all__ = ["Frame", "checksum_note", "decode_frame", "read_frame"]
+__all__ = ["Frame", "checksum_note", "decode_frame", "decode_pieces", "read_frame"]
 
 _SECONDS_PER_DAY = 86400.0
 _MISSIONS = ("TESS", "Kepler")
@@ -164,6 +164,69 @@ def decode_frame(
     image = _plane_array(plane, name, out)
     decode_rows(buffer, plane.offset, plane, name, image)
     return _frame(image, plane, index, name, checksum_note(buffer, name=name) if checksums else "")
+
+
+def decode_pieces(pieces: list[bytes], *, index: int = 0, name: str = "frame") -> Frame:
+    """Decode a frame from the pieces in which it came, without joining them.
+
+    Parameters
+    ----------
+    pieces : list of bytes
+        In order; emptied while it is worked on, so that planes are not held twice.
+    index, name
+        As in `decode_frame`.
+
+    Returns
+    -------
+    Frame
+        The one that `decode_frame` makes of the joined pieces.
+
+    Raises
+    ------
+    FrameError
+        As `decode_frame`.
+    """
+    n_bytes = sum(map(len, pieces))
+    head, n_head = b"", 0
+    while len(head) < FFI_LEAD and n_head < len(pieces):
+        head = head + pieces[n_head] if head else pieces[n_head]
+        n_head += 1
+    try:
+        plane = locate_image(head, name=name, complete=False)
+    except FrameError:
+        plane = None  # longer headers, or a plane elsewhere: looked for in the whole
+    if plane is None or plane.offset + plane.n_bytes > n_bytes:
+        whole = b"".join(pieces)
+        pieces.clear()
+        return decode_frame(whole, index=index, name=name)
+    image = _plane_array(plane, name, None)
+    _fill_rows(image, plane, name, pieces)
+    return _frame(image, plane, index, name, "")
+
+
+def _fill_rows(image: NDArray[np.float32], plane: ImagePlane, name: str, pieces: list[bytes]) -> None:
+    """Decode the rows that each piece holds whole, and those that lie on its edges from a copy."""
+    row_bytes = abs(plane.bitpix) // 8 * plane.n_col
+    before, row, torn = plane.offset, 0, b""
+    pieces.reverse()
+    while row < plane.n_row:
+        piece = pieces.pop()
+        begin = min(before, len(piece))
+        before -= begin
+        if torn:
+            end = min(len(piece), row_bytes - len(torn))
+            torn, begin = torn + piece[:end], end
+            if len(torn) < row_bytes:
+                continue
+            decode_rows(torn, 0, plane, name, image[row : row + 1])
+            row += 1
+        n_whole = min((len(piece) - begin) // row_bytes, plane.n_row - row)
+        if n_whole:
+            decode_rows(piece, begin, plane, name, image[row : row + n_whole])
+            row += n_whole
+        begin += n_whole * row_bytes
+        torn = piece[begin : begin + row_bytes]
+    pieces.clear()
 
 
 def read_frame(

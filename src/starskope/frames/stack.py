@@ -29,6 +29,7 @@ from starskope.frames.stacking import (
     stack_files,
 )
 from starskope.parallel import submit
+from starskope.transfer.weburi import is_remote
 
 __all__ = ["Clipped", "Stack", "StackAccumulator", "clip_series", "combine", "stack", "stack_async"]
 
@@ -53,8 +54,9 @@ def stack(
     ----------
     frames : array_like (n_time, n_row, n_col), paths, Table or URIs
         An array (NaN = missing); a list of FITS files, or a folder (the ``*.fits`` in and below it, by name); a list
-        of `Frame`; or a Table from `find_ffis` or a list of ``s3://`` URIs, which stream. Files of any BITPIX, all of
-        one shape, are stacked on their own pixel grid, as they are: nothing is masked, aligned or subtracted.
+        of `Frame`; or a Table from `find_ffis` or a list of ``s3://`` or ``https://`` addresses, which stream. Files of
+        any BITPIX, all of one shape, are stacked on their own pixel grid, as they are: nothing is masked, aligned or
+        subtracted.
     method : {"sigma_clip", "mean", "median"}
         What the image holds. Every method gives ``count`` and ``std`` too.
     sigma, max_iters, center
@@ -142,7 +144,7 @@ def _resolve(frames: Any) -> _Remote | list[Path] | NDArray[Any]:
     if hasattr(frames, "colnames"):
         return _Remote()
     if isinstance(frames, str | os.PathLike):
-        if str(frames).startswith("s3://"):
+        if is_remote(str(frames)):
             return _Remote()
         folder = Path(frames)
         return sorted(folder.rglob("[!.]*.fits"), key=lambda path: (path.name, path)) if folder.is_dir() else [folder]
@@ -152,9 +154,9 @@ def _resolve(frames: Any) -> _Remote | list[Path] | NDArray[Any]:
     if not items:
         return []
     if all(isinstance(item, str | os.PathLike) for item in items):
-        remote = [str(item).startswith("s3://") for item in items]
+        remote = [is_remote(str(item)) for item in items]
         if any(remote) and not all(remote):
-            raise ValueError("frames: expected s3:// URIs or files, got both: stack them apart and combine the stacks")
+            raise ValueError("frames: expected URIs or files, got both: stack them apart and combine the stacks")
         return _Remote() if any(remote) else [Path(item) for item in items]
     images = [item.image if isinstance(item, Frame) else np.asanyarray(item) for item in items]
     names = [item.name if isinstance(item, Frame) else "array" for item in items]

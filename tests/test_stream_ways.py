@@ -1,0 +1,203 @@
+"""Streams that end early, come as completed, arrive in pieces, or come from a web server: the frames are the same."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import fault_server as faults
+import numpy as np
+import pytest
+import small_sector
+from fault_server import FaultServer
+from small_sector import frame_files, starskope
+from test_stream import SIZE, SlowSource, collect, same, tiny_frame
+
+from starskope.curves.extract import light_curves
+from starskope.errors import FrameError, TransferError
+from starskope.frames import stream as stream_module
+from starskope.frames.decode import Frame, decode_frame, decode_pieces, read_frame
+from starskope.frames.stack import Stack, stack
+from starskope.frames.stream import stream, stream_frames
+from starskope.layout.fits import format_header
+from starskope.synth.endpoint import Endpoint
+from starskope.transfer.facade import run_sync
+from starskope.transfer.options import TransferOptions
+
+sector_dir = small_sector.sector_dir  # the fixture
+
+
+async def _all(arriving: Any) -> list[Any]:
+    async with aclosing(arriving):
+        return [item async for item in arriving]
+
+
+def test_as_completed_a_slow_frame_holds_nobody_back() -> None:
+    n = 9
+    source = SlowSource([SIZE] * n, [0.3] + [0.005] * (n - 1), {4: FrameError("damaged")})
+    got = run_sync(_all(stream(source, range(n), bytes_in_flight=3 * SIZE, workers=2, as_completed=True)))
+    indices = [index for index, _ in got]
+    assert sorted(indices) == list(range(n))
+    assert indices[-1] == 0
+    assert source.most == 3
+    for index, frame in got:
+        if index == 4:
+            assert isinstance(frame, FrameError)
+        else:
+            assert (frame.index, frame.image[0, 0]) == (index, index)
+
+
+def test_as_completed_the_bound_counts_what_waits_for_its_reader() -> None:
+    n = 10
+    source = SlowSource([SIZE] * n, [0.001] * n)
+
+    async def run() -> None:
+        n_taken = 0
+        async with aclosing(stream(source, range(n), bytes_in_flight=3 * SIZE, as_completed=True)) as arriving:
+            async for _ in arriving:
+                n_taken += 1
+                await asyncio.sleep(0.02)
+                assert len(source.finished) <= n_taken + 3
+
+    run_sync(run())
+
+
+def test_closing_waits_for_the_frame_that_is_being_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work = threading.Event()
+    busy: list[int] = []
+
+    def slow(pieces: list[bytes], **named: Any) -> Frame:
+        busy.append(1)
+        at_work.set()
+        time.sleep(0.2)
+        busy.pop()
+        return decode_pieces(pieces, **named)
+
+    monkeypatch.setattr(stream_module, "decode_pieces", slow)
+    source = SlowSource([SIZE] * 4, [0.0] * 4)
+
+    async def run() -> None:
+        reader = asyncio.create_task(_all(stream(source, range(4), workers=2)))
+        while not at_work.is_set():
+            await asyncio.sleep(0.005)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        assert not busy
+
+    run_sync(run())
+
+
+def test_the_public_generator_ends_with_its_client(sector_dir: Path) -> None:
+    files = frame_files(sector_dir)[:6]
+
+    async def run() -> list[int]:
+        before = asyncio.all_tasks()
+        async with aclosing(stream_frames(files, workers=2)) as coming:
+            seen = []
+            async for index, frame in coming:
+                assert same(frame, read_frame(files[index]))
+                seen.append(index)
+                if index == 2:
+                    break
+        assert asyncio.all_tasks() == before
+        return seen
+
+    assert run_sync(run()) == [0, 1, 2]
+
+
+def scaled_frame() -> bytes:
+    cards = [("SIMPLE", True, ""), ("BITPIX", 16, ""), ("NAXIS", 2, ""), ("NAXIS1", 37, ""), ("NAXIS2", 23, "")]
+    cards += [("BZERO", 32768.0, ""), ("BSCALE", 0.5, ""), ("BLANK", -7, "")]
+    data = np.random.default_rng(3).integers(-9, 9, (23, 37)).astype(">i2").tobytes()
+    return format_header(cards) + data.ljust(2880, b"\0")
+
+
+@pytest.mark.parametrize("n_cut", [0, 1, 5, 60])
+@pytest.mark.parametrize("kind", ["ffi", "scaled", "tiny", "long header"])
+def test_pieces_give_the_frame_of_the_whole(kind: str, n_cut: int, sector_dir: Path) -> None:
+    data = {"ffi": frame_files(sector_dir)[0].read_bytes(), "scaled": scaled_frame(), "tiny": tiny_frame(4)}.get(kind)
+    if data is None:
+        cards = [("SIMPLE", True, ""), ("BITPIX", -32, ""), ("NAXIS", 2, ""), ("NAXIS1", 3, ""), ("NAXIS2", 2, "")]
+        cards += [(f"CARD{i}", i, "") for i in range(600)]
+        data = format_header(cards) + np.arange(6, dtype=">f4").tobytes().ljust(2880, b"\0")
+    expected = decode_frame(data, index=3, name="a.fits")
+    rng = np.random.default_rng(n_cut)
+    for _ in range(8):
+        cuts = [0, *sorted(rng.integers(0, len(data), n_cut).tolist()), len(data)]
+        pieces = [data[a:b] for a, b in pairwise(cuts)]
+        got = decode_pieces(pieces, index=3, name="a.fits")
+        assert same(got, expected)
+        assert (got.index, got.name, dict(got.primary)) == (3, "a.fits", dict(expected.primary))
+        assert pieces == []
+
+
+@pytest.mark.parametrize("stop", [0, 100, 2880, 2900, 5000, 30_000])
+def test_damaged_pieces_raise_what_the_whole_raises(stop: int, sector_dir: Path) -> None:
+    data = frame_files(sector_dir)[0].read_bytes()[:stop]
+    with pytest.raises(FrameError) as expected:
+        decode_frame(data, name="a.fits")
+    with pytest.raises(FrameError) as got:
+        decode_pieces([data[:70], data[70:]], name="a.fits")
+    assert str(got.value) == str(expected.value)
+
+
+@pytest.fixture
+def web(endpoint: Endpoint, sector_dir: Path) -> Iterator[FaultServer]:
+    endpoint.put_directory(sector_dir)
+    with FaultServer(endpoint.url) as server:
+        yield server
+
+
+def addresses(web: FaultServer, sector_dir: Path, n: int) -> list[str]:
+    return [f"{web.url}/stpubdata/{path.relative_to(sector_dir)}" for path in frame_files(sector_dir)[:n]]
+
+
+def test_frames_from_a_web_server_are_those_of_files(web: FaultServer, sector_dir: Path) -> None:
+    files = frame_files(sector_dir)[:5]
+    for (index, frame), path in zip(run_sync(collect(addresses(web, sector_dir, 5))), files, strict=True):
+        assert same(frame, read_frame(path, index=index))
+    assert all("range" in request.headers for request in web.requests)
+
+
+def test_a_stream_survives_faults_and_names_those_that_stay(web: FaultServer, sector_dir: Path) -> None:
+    uris = addresses(web, sector_dir, 4)
+    options = TransferOptions(max_attempts=3, stall_timeout_s=0.4, backoff_base_s=0.01)
+    gone = Path(uris[1]).name
+    web.plan(faults.early_close, 2, only=Path(uris[0]).name)
+    web.plan(faults.reset, only=gone)
+    got = run_sync(collect(uris, options=options))
+    assert [isinstance(frame, Frame) for _, frame in got] == [True, False, True, True]
+    assert isinstance(got[1][1], TransferError)
+    assert gone in str(got[1][1])
+
+
+def test_stack_and_curves_take_web_addresses(web: FaultServer, sector_dir: Path) -> None:
+    from astropy.table import Table
+
+    files, uris = frame_files(sector_dir)[:6], addresses(web, sector_dir, 6)
+    here, there = stack(files, workers=2), stack(uris, workers=2)
+    assert here.image.tobytes() == there.image.tobytes()
+    assert here.count.tobytes() == there.count.tobytes()
+    stars = Table.read(sector_dir / "catalog.ecsv", format="ascii.ecsv")[:20]
+    curves = [light_curves(frames, stars, block_frames=3) for frames in (files, uris)]
+    assert curves[0].flux.tobytes() == curves[1].flux.tobytes()
+    assert curves[0].time.tobytes() == curves[1].time.tobytes()
+
+
+def test_the_command_line_takes_web_addresses(web: FaultServer, sector_dir: Path, tmp_path: Path) -> None:
+    files, uris = frame_files(sector_dir)[:4], addresses(web, sector_dir, 4)
+    done = starskope("stack", *uris, tmp_path / "there.fits")
+    assert done.returncode == 0, done.stderr
+    done = starskope("stack", *files, tmp_path / "here.fits")
+    assert done.returncode == 0, done.stderr
+    here, there = (Stack.read(tmp_path / name) for name in ("here.fits", "there.fits"))
+    assert here.image.tobytes() == there.image.tobytes()
+    done = starskope("stack", "--dry-run", *uris, tmp_path / "there.fits")
+    assert "in 4 requests" in done.stdout, done.stdout + done.stderr
