@@ -30,7 +30,7 @@ _CLI = (
 )
 TOP_MODULES = {**dict.fromkeys(_JOB, "job"), **dict.fromkeys(_CLI, "cli")}
 
-MAY_AWAIT = {"frames/stream.py", "frames/cutouts.py", "curves/extract.py", "job.py"}
+MAY_AWAIT = {"frames/sources.py", "frames/stream.py", "frames/cutouts.py", "curves/extract.py", "job.py"}
 MAKES_LOOPS = {"transfer/facade.py"}
 MAKES_COMPUTE_WORKERS = {"parallel.py"}
 RUNS_A_SERVER = {"synth/endpoint.py"}
