@@ -30,7 +30,8 @@ _CLI = (
 )
 TOP_MODULES = {**dict.fromkeys(_JOB, "job"), **dict.fromkeys(_CLI, "cli")}
 
-MAY_AWAIT = {"frames/sources.py", "frames/stream.py", "frames/cutouts.py", "curves/extract.py", "job.py"}
+_CUTOUTS = {"frames/cutouts.py", "frames/cutout_call.py", "frames/cutout_ccds.py", "frames/cutout_pixels.py"}
+MAY_AWAIT = {"frames/sources.py", "frames/stream.py", *_CUTOUTS, "curves/extract.py", "job.py"}
 MAKES_LOOPS = {"transfer/facade.py"}
 MAKES_COMPUTE_WORKERS = {"parallel.py"}
 RUNS_A_SERVER = {"synth/endpoint.py"}
