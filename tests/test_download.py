@@ -206,7 +206,7 @@ def test_sources_of_every_kind_are_read() -> None:
 def test_nothing_to_do_is_an_empty_table(endpoint: Endpoint, tmp_path: Path) -> None:
     report = download([], tmp_path, options=_options(endpoint))
     assert len(report) == 0
-    assert report.colnames == ["uri", "path", "size", "etag", "check", "status", "error"]
+    assert report.colnames == ["uri", "path", "size", "etag", "check", "status", "error", "crc64nvme"]
 
 
 def test_a_full_disk_is_named_and_spares_what_fits(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import random
 import ssl
-import zlib
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -22,7 +20,7 @@ from hypothesis import strategies as st
 
 from starskope.errors import TransferError
 from starskope.synth.endpoint import Endpoint
-from starskope.transfer.checks import AnswerError, check_extent, choose_hasher
+from starskope.transfer.checks import AnswerError, check_extent
 from starskope.transfer.client import open_client
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
@@ -277,27 +275,3 @@ def test_a_whole_answer_to_a_range_is_taken_only_when_it_is_what_was_asked() -> 
             check_extent(200, whole, start, stop, None)
     with pytest.raises(AnswerError, match=r"answered 304"):
         check_extent(304, whole, 0, 100, None)
-
-
-def test_the_cheapest_stored_sum_is_chosen_and_right() -> None:
-    etag = hashlib.md5(CONTENT).hexdigest()
-    crc32 = base64.b64encode(zlib.crc32(CONTENT).to_bytes(4, "big")).decode()
-    sha256 = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
-    stored = {"x-amz-checksum-crc32": crc32, "x-amz-checksum-sha256": sha256}
-    cases = [
-        (stored, etag, "crc32"),
-        ({"x-amz-checksum-sha256": sha256}, etag, "sha256"),
-        ({}, f'"{etag}"', "md5"),
-        ({"x-amz-checksum-crc32": "abcdef==-5"}, f"{etag}-5", None),
-        ({**stored, "x-amz-checksum-type": "COMPOSITE"}, f"{etag}-5", None),
-        ({"x-amz-server-side-encryption": "aws:kms"}, etag, None),
-    ]
-    for headers, given_etag, name in cases:
-        hasher = choose_hasher(headers, given_etag)
-        assert (None if hasher is None else hasher.name) == name
-        if hasher is not None:
-            for start in range(0, len(CONTENT), 70_001):
-                hasher.update(CONTENT[start : start + 70_001])
-            assert hasher.result() == hasher.expected
-            hasher.update(b"x")
-            assert hasher.result() != hasher.expected

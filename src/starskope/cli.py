@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     download = add(
         "download",
         commands.download,
-        "copy full frame images, verified; goes on where it was stopped",
+        "copy objects, verified; goes on where it was stopped",
         "[URI ...] DEST",
     )
     download.add_argument(
@@ -119,6 +119,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_ccd(download)
     _add_archive(download)
     download.add_argument("--overwrite", action="store_true", help="copy again what is there")
+    download.add_argument(
+        "--verify", action="store_true", help="copy nothing: hold what is in DEST against the sums in its manifest"
+    )
+    download.add_argument("--repair", action="store_true", help="verify, and copy again only what is missing or wrong")
+    download.add_argument(
+        "--processes", type=int, metavar="N", help="share the work (default: one per CPU where that is faster)"
+    )
 
     stack = add("stack", commands.stack, "stack frames into one image", "[FRAMES ...] OUT.fits")
     stack.add_argument("paths", nargs="+", metavar="[FRAMES ...] OUT.fits", help=f"{_FFI_HELP}; then the file")

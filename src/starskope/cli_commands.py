@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,8 @@ def find(arguments: Namespace) -> int:
 
 
 def download(arguments: Namespace) -> int:
-    """Copy FFIs to a directory."""
-    from starskope.transfer.download import download as fetch
+    """Copy objects to a directory."""
+    from starskope.transfer.download import download_rows
 
     *sources, dest = arguments.paths
     sources = expand(sources)
@@ -57,26 +58,44 @@ def download(arguments: Namespace) -> int:
     local = [source for source in sources if not source.startswith("s3://")]
     if local:
         raise ValueError(f"{local[0]} is no s3:// URI: download copies objects of a bucket, DEST comes last")
-    source: Any = sources or _find_tables(arguments)
+    source: Any = sources
+    if not sources:
+        of_manifest = arguments.sector is None and (arguments.verify or arguments.repair)
+        source = None if of_manifest else _find_tables(arguments)
     with Progress(sys.stderr) as progress:
-        progress.start("files", len(source))
         n_done = n_bytes = 0
+        is_begun = False
 
         def show(state: Any) -> None:
-            nonlocal n_done, n_bytes
+            nonlocal n_done, n_bytes, is_begun
+            if not is_begun:
+                progress.start("files", state.n_total)
+                is_begun = True
             done = state.n_done + state.n_failed
             progress.advance(done - n_done, state.bytes_done - n_bytes)
             n_done, n_bytes = done, state.bytes_done
 
-        table = fetch(source, dest, options=_options(arguments), progress=show, overwrite=arguments.overwrite)
-    failed = [row for row in table if row["status"] == "failed"]
+        rows = download_rows(
+            source,
+            dest,
+            options=_options(arguments),
+            progress=show,
+            overwrite=arguments.overwrite,
+            verify=arguments.verify,
+            repair=arguments.repair,
+            processes=arguments.processes,
+        )
+    failed = [row for row in rows if row.status == "failed"]
     for row in failed:
-        tell(f"failed: {row['uri']}: {row['error']}")
+        tell(f"failed: {row.uri}: {row.error}")
     if arguments.json:
-        for row in table:
-            say_json({name: str(row[name]) for name in ("uri", "path", "status", "check", "etag", "error")})
+        for row in rows:
+            words = {name: getattr(row, name) for name in ("uri", "status", "check", "etag", "crc64nvme", "error")}
+            say_json({**words, "path": str(Path(dest) / row.path)})
     else:
-        say(f"{len(table) - len(failed)} of {len(table)} files in {dest}, each checked; the list: manifest.parquet")
+        checks = Counter(row.check for row in rows if row.status != "failed")
+        how = ", ".join(f"{n} by {'size only' if check == 'size' else check}" for check, n in checks.most_common())
+        say(f"{len(rows) - len(failed)} of {len(rows)} files in {dest}; checked: {how or 'none'}; see manifest.parquet")
     return int(bool(failed))
 
 

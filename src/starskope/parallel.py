@@ -1,4 +1,4 @@
-"""The one owner of compute threads: how work is spread over CPUs without changing a bit of the result.
+"""The one owner of compute threads and worker processes: work spread over CPUs without changing a bit of the result.
 
 Owns the count of workers, the split of work into fixed ranges, and the shared pool that takes single tasks off an event
 loop. Refuses to split by arrival or by number of workers: ranges depend on the size of the work alone, and results come
@@ -9,12 +9,14 @@ here release the GIL themselves (the core) or live with it.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-__all__ = ["available_cpus", "map_ranges", "ranges", "resolve_workers", "submit"]
+__all__ = ["available_cpus", "map_ranges", "ranges", "resolve_workers", "spawn", "submit"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -116,6 +118,38 @@ def map_ranges(function: Callable[[int, int], _T], n: int, step: int, workers: i
     if errors:
         raise errors[min(errors)]
     return results  # type: ignore[return-value]
+
+
+def spawn(module: str, *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a fresh interpreter that runs a module of this package, with pipes as its standard input and output.
+
+    Parameters
+    ----------
+    module : str
+        Run as ``python -m module``. It must end when its standard input does: so it cannot outlive its parent.
+    pass_fds : sequence of int, optional
+        Descriptors that the process inherits.
+
+    Returns
+    -------
+    subprocess.Popen
+
+    Notes
+    -----
+    Nothing of the caller's script is run again, as `multiprocessing` would: a function that is called from a plain
+    script or a notebook may use processes. The process has a group of its own, so that Ctrl-C on the terminal reaches
+    the parent alone, which then ends it in order.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        bufsize=0,
+        pass_fds=tuple(pass_fds),
+        process_group=0,
+    )
 
 
 _pool: ThreadPoolExecutor | None = None

@@ -1,24 +1,18 @@
-"""What an answer must say before its bytes count, and what the bytes must sum to, as pure functions.
+"""What an answer must say before its bytes count, as a pure function.
 
-Owns the comparison of status, Content-Range, Content-Length and ETag with what was asked, and the choice of the hash
-that a whole object can be held against. It refuses to repair: whoever reads decides whether to ask again.
+Owns the comparison of status, Content-Range, Content-Length and ETag with what was asked. It refuses to repair: whoever
+reads decides whether to ask again.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
-__all__ = ["AnswerError", "Extent", "Hasher", "check_extent", "choose_hasher", "plain_etag"]
+__all__ = ["AnswerError", "Extent", "ObjectChangedError", "RangeIgnoredError", "check_extent", "plain_etag"]
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
-_MD5_ETAG = re.compile(r"[0-9a-f]{32}")
-_CHECKSUM_PREFIX = "x-amz-checksum-"
 
 
 class AnswerError(Exception):
@@ -27,6 +21,10 @@ class AnswerError(Exception):
 
 class ObjectChangedError(AnswerError):
     """The object is not the one that the earlier bytes came from."""
+
+
+class RangeIgnoredError(AnswerError):
+    """The server sends whole objects only."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def check_extent(
     elif status == 200:
         if start != 0 or (stop is not None and length > stop):
             wanted = f"{start}-{'' if stop is None else stop - 1}"
-            raise AnswerError(f"the server ignored the range {wanted} and answered 200 with {length} bytes")
+            raise RangeIgnoredError(f"the server ignored the range {wanted} and answered 200 with {length} bytes")
         extent = Extent(0, length, length, answer_etag, headers)
     else:
         raise AnswerError(f"the server answered {status} where 200 or 206 was expected")
@@ -131,77 +129,3 @@ def _whole_number(headers: Mapping[str, str], name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise AnswerError(f"the answer's {name} is {text[:40]!r} where a number of bytes was expected")
     return int(text)
-
-
-class Hasher(Protocol):
-    """Sums bytes and compares with what the server stored."""
-
-    name: str
-    expected: str
-
-    def update(self, data: bytes | memoryview) -> None:
-        """Add bytes in order."""
-
-    def result(self) -> str:
-        """Return the sum in the notation of `expected`."""
-
-
-class _Digest:
-    def __init__(self, name: str, algorithm: str, expected: str, notation: str) -> None:
-        self.name = name
-        self.expected = expected
-        self._hash = hashlib.new(algorithm, usedforsecurity=False)
-        self._notation = notation
-
-    def update(self, data: bytes | memoryview) -> None:
-        self._hash.update(data)
-
-    def result(self) -> str:
-        if self._notation == "hex":
-            return self._hash.hexdigest()
-        return base64.b64encode(self._hash.digest()).decode("ascii")
-
-
-class _Crc32:
-    name = "crc32"
-
-    def __init__(self, expected: str) -> None:
-        self.expected = expected
-        self._value = 0
-
-    def update(self, data: bytes | memoryview) -> None:
-        self._value = zlib.crc32(data, self._value)
-
-    def result(self) -> str:
-        return base64.b64encode(self._value.to_bytes(4, "big")).decode("ascii")
-
-
-def choose_hasher(headers: Mapping[str, str], etag: str) -> Hasher | None:
-    """Return the cheapest sum that the server offers for a whole object, or None.
-
-    Parameters
-    ----------
-    headers : mapping of str to str
-        Lower-case names of an answer to a GET of the whole object.
-    etag : str
-        An MD5 of the content when it is 32 hex digits (objects put in one part, without KMS encryption).
-
-    Returns
-    -------
-    Hasher or None
-        CRC32 (0.3 CPU s/GB), SHA-256 (0.56), SHA-1, else MD5 (1.33). A sum of sums (``-N`` at its end) covers parts
-        whose limits are unknown here and does not count.
-    """
-    kind = headers.get(_CHECKSUM_PREFIX + "type", "FULL_OBJECT")
-    if kind == "FULL_OBJECT":
-        stored = {name: headers.get(_CHECKSUM_PREFIX + name, "") for name in ("crc32", "sha256", "sha1")}
-        stored = {name: value for name, value in stored.items() if value and "-" not in value}
-        if "crc32" in stored:
-            return _Crc32(stored["crc32"])
-        for name, value in stored.items():
-            return _Digest(name, name, value, "base64")
-    is_encrypted = "kms" in headers.get("x-amz-server-side-encryption", "")
-    has_customer_key = "x-amz-server-side-encryption-customer-algorithm" in headers
-    if _MD5_ETAG.fullmatch(plain_etag(etag)) and not is_encrypted and not has_customer_key:
-        return _Digest("md5", "md5", plain_etag(etag), "hex")
-    return None

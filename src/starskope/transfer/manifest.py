@@ -7,12 +7,10 @@ not silently begun anew, since all files it vouched for would be fetched again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any
 
 from starskope.durable import flush
 from starskope.errors import FrameError
@@ -37,12 +35,16 @@ class ManifestRow:
     etag : str
         Of the object whose bytes the file holds; empty when there are none.
     check : str
-        What the bytes were held against: ``crc32``, ``sha256``, ``sha1``, ``md5``, or ``size`` when the server
-        offered no sum. Empty for a failed object.
+        What the server stores that the bytes were held against: ``crc64nvme``, ``crc32c``, ``crc32``, ``sha256``,
+        ``sha1``, ``md5``, or ``size`` when it offered no sum. Empty for a failed object.
     status : str
-        ``downloaded``, ``present`` (complete from an earlier run) or ``failed``.
+        ``downloaded``, ``present`` (complete from an earlier run), ``verified`` (its bytes on the disk still sum to
+        `crc64nvme`) or ``failed``.
     error : str
         Why it failed; empty otherwise.
+    crc64nvme : str
+        Sum of the bytes that came, taken of every file whatever it was held against, in base 64; so the file can be
+        verified without the server. Empty for a failed object.
     """
 
     uri: str
@@ -52,11 +54,19 @@ class ManifestRow:
     check: str = ""
     status: str = "failed"
     error: str = ""
+    crc64nvme: str = ""
 
 
-_SCHEMA = pa.schema(
-    [(field.name, pa.int64() if field.name == "size" else pa.string()) for field in fields(ManifestRow)]
-)
+# Columns that came later: a manifest of an older version lacks them.
+_LATER = {"crc64nvme"}
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    return pa.schema(
+        [(field.name, pa.int64() if field.name == "size" else pa.string()) for field in fields(ManifestRow)]
+    )
 
 
 def read_manifest(path: Path) -> dict[str, ManifestRow]:
@@ -79,11 +89,17 @@ def read_manifest(path: Path) -> dict[str, ManifestRow]:
     """
     if not path.exists():
         return {}
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         # A plain file object: pyarrow's own dataset reader would start its threads for some kilobytes.
         with path.open("rb") as file:
-            table = pq.ParquetFile(file).read(columns=_SCHEMA.names, use_threads=False)
-        rows = [ManifestRow(**row) for row in table.cast(_SCHEMA).to_pylist()]
+            parquet = pq.ParquetFile(file)
+            names = [name for name in _schema().names if name not in _LATER - set(parquet.schema_arrow.names)]
+            table = parquet.read(columns=names, use_threads=False)
+        wanted = pa.schema([_schema().field(name) for name in names])
+        rows = [ManifestRow(**row) for row in table.cast(wanted).to_pylist()]
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise FrameError(
             f"{path} is not a manifest of starskope ({type(error).__name__}): move it away and run again"
@@ -91,14 +107,14 @@ def read_manifest(path: Path) -> dict[str, ManifestRow]:
     return {row.uri: row for row in rows}
 
 
-def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
+def write_manifest(path: Path, rows: Sequence[ManifestRow]) -> None:
     """Replace a manifest in one step.
 
     Parameters
     ----------
     path : pathlib.Path
         Where it goes; its directory must exist.
-    rows : iterable of ManifestRow
+    rows : sequence of ManifestRow
         All rows.
 
     Raises
@@ -106,13 +122,17 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     OSError
         When the directory cannot be written; the old manifest then stands unchanged.
     """
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {name: [getattr(row, name) for row in rows] for name in _schema().names}
+    table = pa.table(columns, schema=_schema())
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd")
     replace_file(path, buffer.getvalue())
 
 
-def replace_file(path: Path, data: bytes | pa.Buffer) -> None:
+def replace_file(path: Path, data: Any) -> None:
     """Write a file such that its name always holds the old content or the new one.
 
     Parameters

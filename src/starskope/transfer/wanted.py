@@ -7,15 +7,15 @@ would share one file, before a byte is fetched.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from starskope.transfer.checks import plain_etag
-from starskope.transfer.manifest import MANIFEST_NAME
+from starskope.transfer.manifest import MANIFEST_NAME, ManifestRow
 from starskope.transfer.uris import S3Uri, local_name
 
-__all__ = ["Wanted", "read_source"]
+__all__ = ["Wanted", "from_manifest", "read_source"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,28 @@ def read_source(source: Any) -> list[Wanted]:
                 f"{other} and {wanted.uri} would both be stored as {wanted.name!r}: download them into two directories"
             )
     return list(found.values())
+
+
+def from_manifest(known: Mapping[str, ManifestRow]) -> list[Wanted]:
+    """Turn the rows of a manifest into what they ask for.
+
+    Raises
+    ------
+    ValueError
+        For a row that names no object, or a file that is not the object's own.
+
+    Notes
+    -----
+    Size and ETag are those that a complete file has; an object that never came may have any.
+    """
+    found = []
+    for row in known.values():
+        uri = S3Uri.parse(row.uri)
+        if row.path != local_name(uri.key):
+            raise ValueError(f"the manifest stores {row.uri} as {row.path!r}: it was changed by hand; download by name")
+        is_whole = row.status != "failed"
+        found.append(Wanted(uri, row.path, row.size if is_whole else None, row.etag if is_whole else None))
+    return found
 
 
 def _entries(source: Any) -> Iterable[tuple[str, int | None, str | None]]:
