@@ -180,7 +180,7 @@ def test_an_object_replaced_since_it_was_listed_is_refused(proxy: FaultServer, e
     endpoint.put("faults/fresh.bin", b"fresh" * 100)
     with pytest.raises(TransferError, match=r"changed since it was listed \(412 PreconditionFailed\): list again"):
         _read(proxy, "faults/fresh.bin", 0, 10, etag=hashlib.md5(b"stale").hexdigest())
-    assert len(proxy.requests) == 1, "another try cannot help"
+    assert len(proxy.requests) == 1 + _options(proxy).max_replaced, "a cache may lie once or twice, not more"
 
 
 def test_a_foreign_etag_in_the_middle_starts_the_key_again(proxy: FaultServer, key: str, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_md5_sees_a_flipped_bit_where_no_checksum_is_stored(endpoint: Endpoint, 
 def test_a_dead_server_is_not_asked_for_every_key(proxy: FaultServer, tmp_path: Path) -> None:
     proxy.plan(faults.internal_error)
     uris = [f"s3://{BUCKET}/dead/{index:03d}.bin" for index in range(200)]
-    report = download(uris, tmp_path, options=_options(proxy, max_objects=4, max_attempts=2))
+    report = download(uris, tmp_path, options=_options(proxy, max_objects=4, max_lost=4, max_attempts=2))
     assert set(report["status"].tolist()) == {"failed"}
     assert len(proxy.requests) <= 2 * (4 + 4)
     assert report["error"][199].startswith(f"not tried: {proxy.url} failed")
@@ -292,9 +292,9 @@ def test_listings_meet_the_same_faults(proxy: FaultServer, key: str, fault: Faul
 
 def test_a_redirect_loop_ends(proxy: FaultServer, key: str) -> None:
     proxy.plan(faults.redirect_loop)
-    with pytest.raises(TransferError, match="redirects without end"):
+    with pytest.raises(TransferError, match=r"redirected at .* \(307\), and redirects are not followed"):
         _read(proxy, key)
-    assert len(proxy.requests) < 15
+    assert len(proxy.requests) < 5
 
 
 @pytest.mark.parametrize("n_faults", [MAX_ATTEMPTS - 1, MAX_ATTEMPTS])

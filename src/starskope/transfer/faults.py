@@ -36,6 +36,8 @@ _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RETRY_CODES = frozenset(
     {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "InternalError", "ServiceUnavailable"}
 )
+_THROTTLE_STATUS = frozenset({429, 503})
+_THROTTLE_CODES = frozenset({"SlowDown", "Throttling", "ThrottlingException"})
 _LOST = (boto.ConnectionClosedError, boto.ResponseStreamingError, boto.IncompleteReadError, aiohttp.ClientError)
 
 
@@ -51,11 +53,14 @@ class Fault:
         Whether the same request may succeed later.
     code : str
         The server's error code or HTTP status; empty when there was no answer.
+    is_throttle : bool
+        Whether the server asks for fewer requests.
     """
 
     text: str
     retry: bool
     code: str = ""
+    is_throttle: bool = False
 
 
 def explain(error: BaseException, client: Client, bucket: str, key: str = "") -> Fault:
@@ -86,18 +91,20 @@ def explain(error: BaseException, client: Client, bucket: str, key: str = "") ->
 
 def _explain_connection(error: BaseException, client: Client) -> Fault:
     cause = _innermost(error)
-    if isinstance(error, boto.ConnectTimeoutError):
+    if isinstance(cause, AnswerError):
+        return Fault(str(cause), retry=True)
+    if isinstance(error, boto.ConnectTimeoutError | aiohttp.ConnectionTimeoutError):
         seconds = client.options.connect_timeout_s
         return Fault(f"no connection to {client.endpoint} within {seconds:g} s: is the endpoint right?", retry=True)
     if isinstance(error, boto.ReadTimeoutError | asyncio.TimeoutError):
         return Fault(f"stalled: no byte for {client.options.stall_timeout_s:g} s", retry=True)
-    if isinstance(error, boto.SSLError | ssl.SSLError):
+    if isinstance(error, boto.SSLError | ssl.SSLError | aiohttp.ClientSSLError):
         is_refused = isinstance(cause, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError)
         remedy = "check the address, or name the authority in AWS_CA_BUNDLE" if is_refused else "is the endpoint https?"
         return Fault(f"TLS with {client.endpoint} failed ({_first_line(cause)}): {remedy}", retry=not is_refused)
     if isinstance(error, boto.ProxyConnectionError):
         return Fault(f"the proxy does not answer ({_first_line(cause)}): check HTTPS_PROXY and NO_PROXY", retry=True)
-    if isinstance(error, boto.EndpointConnectionError):
+    if isinstance(error, boto.EndpointConnectionError | aiohttp.ClientConnectorError):
         text = f"cannot connect to {client.endpoint} ({_first_line(cause)}): is the endpoint right and the server up?"
         return Fault(text, retry=True)
     if isinstance(cause, aiohttp.TooManyRedirects | aiohttp.InvalidURL):
@@ -122,7 +129,8 @@ def _explain_answer(error: boto.ClientError, client: Client, bucket: str, key: s
     if status in _RETRY_STATUS or code in _RETRY_CODES:
         # botocore reports a success whose body is no XML as a bare 500.
         doubt = f" without S3's XML: is {client.endpoint} the right endpoint?" if reply == "500" else ""
-        return Fault(f"the server answered {reply}{doubt}", retry=True, code=code)
+        is_throttle = status in _THROTTLE_STATUS or code in _THROTTLE_CODES
+        return Fault(f"the server answered {reply}{doubt}", retry=True, code=code, is_throttle=is_throttle)
     at = f"at {client.endpoint}"
     if status in (401, 403) and client.options.is_signed:
         text = (
@@ -144,7 +152,10 @@ def _explain_answer(error: boto.ClientError, client: Client, bucket: str, key: s
     elif status == 416:
         text = f"the range lies beyond the end of the object ({reply})"
     elif 300 <= status < 400:
-        text = f"redirected {at} ({reply}): bucket {bucket!r} lives in another region, set it with region="
+        text = (
+            f"redirected {at} ({reply}), and redirects are not followed: is the endpoint right, "
+            f"and does bucket {bucket!r} live in region {client.options.region}?"
+        )
     else:
         text = f"the server {at} answered {reply}"
     return Fault(text, retry=False, code="PreconditionFailed" if status == 412 else code)

@@ -1,8 +1,8 @@
 """One verified ranged read, the only way in which bytes of objects enter the package.
 
 Owns the loop of tries: every answer's status, Content-Range, Content-Length and ETag are checked before its body is
-taken, a broken body is continued where it broke from the same object (If-Match), and a connection without a byte for
-the stall limit is dropped. It refuses to hand out fewer or other bytes than asked for, and to try for ever.
+taken, a broken body is continued where it broke from the same object (If-Match) on a new connection, and a connection
+that stalls or trickles is dropped. It refuses to hand out fewer or other bytes than asked for, and to try for ever.
 """
 
 from __future__ import annotations
@@ -15,18 +15,26 @@ from typing import Any, Protocol
 from starskope.errors import TransferError
 from starskope.transfer.checks import AnswerError, Extent, ObjectChangedError, check_extent, plain_etag
 from starskope.transfer.client import Client
+from starskope.transfer.connections import fresh_connection
 from starskope.transfer.faults import NETWORK_ERRORS, Fault, explain
+from starskope.transfer.hedging import hedged
 from starskope.transfer.pacing import backoff_s
+from starskope.transfer.patience import Patience, Watch
+from starskope.transfer.quickread import LongWayError
 from starskope.transfer.uris import S3Uri
 
-__all__ = ["RangeRead", "Sink", "TriesExhaustedError", "fetch", "read_range"]
+__all__ = ["RangeRead", "ReplacedError", "Sink", "TriesExhaustedError", "fetch", "read_range"]
 
 
 class TriesExhaustedError(TransferError):
     """Every try failed in a way that another might not have: the server or the line, rather than the request."""
 
 
-@dataclass(frozen=True)
+class ReplacedError(TransferError):
+    """The object is not, or no longer, the one whose ETag was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class RangeRead:
     """Bytes of an object and what they belong to.
 
@@ -77,15 +85,6 @@ class _Chunks:
         self.chunks.clear()
 
 
-@dataclass
-class _State:
-    """How far a range has come over its tries."""
-
-    position: int
-    etag: str | None
-    extent: Extent | None = None
-
-
 async def read_range(client: Client, uri: S3Uri, start: int, stop: int, *, etag: str | None = None) -> RangeRead:
     """Read bytes ``start`` to ``stop - 1`` of an object into memory.
 
@@ -110,13 +109,52 @@ async def read_range(client: Client, uri: S3Uri, start: int, stop: int, *, etag:
     ValueError
         For an empty or negative range.
     TransferError
-        When the object is missing, refused, changed, or every try failed; ``causes`` has the URI as its key.
+        When the object is missing, refused, changed, or every try failed; ``causes`` has the URI as its key and
+        ``__cause__`` is what the last try raised.
+
+    Notes
+    -----
+    Ranges up to `small_read_bytes` go past botocore (`quickread`) and may be asked for twice where the server is late
+    (`hedging`). What goes wrong there is a failed try like any other; the tries that follow are botocore's.
     """
     if not 0 <= start < stop:
         raise ValueError(f"a range needs 0 <= start < stop, got start={start}, stop={stop}")
+    failed: BaseException | None = None
+    began = asyncio.get_running_loop().time()
+    if client.quick.knows(uri, stop - start):
+        try:
+            return await _read_quickly(client, uri, start, stop, None if etag is None else plain_etag(etag))
+        except LongWayError:
+            pass
+        except NETWORK_ERRORS as error:
+            failed = error
     sink = _Chunks()
-    extent = await fetch(client, uri, start, stop, sink, etag=etag)
-    return RangeRead(b"".join(sink.chunks), extent.etag, extent.object_size)
+    reading = _Reading(client, uri, start, stop, sink, etag, None)
+    if failed is not None:
+        await reading.judge(failed, 0, asyncio.get_running_loop().time() - began)
+    extent = await reading.run()
+    return RangeRead(
+        sink.chunks[0] if len(sink.chunks) == 1 else b"".join(sink.chunks), extent.etag, extent.object_size
+    )
+
+
+async def _read_quickly(client: Client, uri: S3Uri, start: int, stop: int, etag: str | None) -> RangeRead:
+    _refuse_if_gone(client, uri)
+    quick = client.quick
+    async with client.pace.slot() as slot:
+        try:
+            data, extent = await hedged(
+                lambda again: quick.read(uri, start, stop, etag, fresh=again),
+                quick.latency,
+                slot.gate,
+                client.options.stall_timeout_s,
+            )
+        except NETWORK_ERRORS as error:
+            if explain(error, client, uri.bucket, uri.key).is_throttle:
+                slot.throttled()
+            raise
+        slot.succeeded()
+    return RangeRead(data, extent.etag, extent.object_size)
 
 
 async def fetch(
@@ -156,73 +194,139 @@ async def fetch(
     TransferError
         As `read_range`. Whatever the sink raises passes through.
     """
-    state = _State(position=start, etag=None if etag is None else plain_etag(etag))
-    causes: list[str] = []
-    for n_failed in range(1, client.options.max_attempts + 1):
-        try:
-            await _try_once(client, uri, start, stop, sink, state, size)
-        except NETWORK_ERRORS as error:
-            fault = explain(error, client, uri.bucket, uri.key)
-            replaced = fault.code == "PreconditionFailed" or isinstance(error, ObjectChangedError)
-            if replaced and etag is None and state.extent is not None:
-                # Nobody asked for the older object: what has come of it is dropped, the newer one is read.
-                await sink.restart()
-                state = _State(position=start, etag=None)
-                fault = Fault("the object was replaced while it was read", retry=True)
+    return await _Reading(client, uri, start, stop, sink, etag, size).run()
+
+
+class _Reading:
+    """One range on its way, over all its tries."""
+
+    def __init__(
+        self, client: Client, uri: S3Uri, start: int, stop: int | None, sink: Sink, etag: str | None, size: int | None
+    ) -> None:
+        self.client, self.uri, self.sink, self.size = client, uri, sink, size
+        self.start, self.stop = start, stop
+        self.pinned = None if etag is None else plain_etag(etag)
+        self.patience = Patience(client.options)
+        self.causes: list[str] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self.position = self.start
+        self.etag = self.pinned
+        self.extent: Extent | None = None
+
+    async def run(self) -> Extent:
+        """Try until the range is whole; the extent of the first accepted answer."""
+        if not self.causes:
+            _refuse_if_gone(self.client, self.uri)
+        while True:
+            position = self.position
+            watch = Watch(self.client.options)
+            try:
+                with fresh_connection() if self.causes else contextlib.nullcontext():
+                    await self._try(watch)
+            except NETWORK_ERRORS as error:
+                await self.judge(error, max(0, self.position - position), watch.idle_s())
+            else:
+                if self.extent is None:
+                    raise TransferError(f"{self.uri}: no answer was accepted")
+                return self.extent
+
+    async def _try(self, watch: Watch) -> None:
+        """Ask for what is still missing and take it; what came counts even when this raises."""
+        async with self.client.pace.slot() as slot:
+            try:
+                async with watch:
+                    await self._ask(watch)
+            except NETWORK_ERRORS as error:
+                if explain(error, self.client, self.uri.bucket, self.uri.key).is_throttle:
+                    slot.throttled()
+                raise
+            slot.succeeded()
+
+    async def _ask(self, watch: Watch) -> None:
+        client, uri = self.client, self.uri
+        arguments: dict[str, Any] = {"Bucket": uri.bucket, "Key": uri.key, **client.request_arguments}
+        end = self.stop if self.extent is None else self.extent.stop
+        if self.extent is not None and self.position == self.extent.stop:
+            return
+        if self.position > 0 or end is not None:
+            arguments["Range"] = f"bytes={self.position}-{'' if end is None else end - 1}"
         else:
-            if state.extent is None:
-                raise TransferError(f"{uri}: no answer was accepted")
-            return state.extent
-        causes.append(fault.text)
+            # Stored checksums come with a whole object only.
+            arguments["ChecksumMode"] = "ENABLED"
+        if self.etag is not None:
+            arguments["IfMatch"] = f'"{self.etag}"'
+        with client.quick.watching() if client.quick.wants(uri) else contextlib.nullcontext() as requests:
+            answer = await client.s3.get_object(**arguments)
+        body = answer["Body"]
+        try:
+            head = answer["ResponseMetadata"]
+            size = self.size if self.extent is None else self.extent.object_size
+            extent = check_extent(head["HTTPStatusCode"], head["HTTPHeaders"], self.position, end, self.etag, size)
+            if requests is not None:
+                await client.quick.learn(uri, requests)
+            if self.extent is None:
+                await self.sink.begin(extent)
+                self.extent, self.etag = extent, extent.etag
+            # The stream beneath botocore's body: the body would sum a stored checksum on the loop, and only compare it
+            # at an end of file that is never asked for here.
+            await self._take(body.raw_stream.content, extent.stop, watch)
+        finally:
+            # Closing a body that was read to its end gives the connection back; any other is dropped, not drained.
+            with contextlib.suppress(*NETWORK_ERRORS):
+                body.close()
+
+    async def _take(self, stream: Any, stop: int, watch: Watch) -> None:
+        step_bytes = self.client.options.step_bytes
+        if (enlarge := getattr(stream, "set_read_chunk_size", None)) is not None:
+            enlarge(step_bytes)
+        while self.position < stop:
+            chunk = await stream.read(min(step_bytes, stop - self.position))
+            if not chunk:
+                raise AnswerError(f"the body ended {stop - self.position} bytes early")
+            self.position += len(chunk)
+            watch.took(len(chunk))
+            watch.is_paused = True
+            await self.sink.write(chunk)
+            watch.is_paused = False
+
+    async def judge(self, error: BaseException, n_bytes: int, idle_s: float) -> None:
+        """Return when another try is due; raise when none can help."""
+        options = self.client.options
+        self.patience.failed(n_bytes, idle_s)
+        fault = explain(error, self.client, self.uri.bucket, self.uri.key)
+        is_other = fault.code == "PreconditionFailed" or isinstance(error, ObjectChangedError)
+        if is_other and self.pinned is None and self.extent is not None:
+            # Nobody asked for the older object: what has come of it is dropped, the newer one is read.
+            await self.sink.restart()
+            self._forget()
+            fault = Fault("the object was replaced while it was read", retry=True)
+        elif is_other and not self.patience.replaced():
+            text = _story([*self.causes, fault.text])
+            raise ReplacedError(f"cannot read {self.uri}: {text}", {str(self.uri): text}) from error
+        elif is_other:
+            fault = Fault(fault.text, retry=True)
+        self.causes.append(fault.text)
         if not fault.retry:
-            raise TransferError(f"cannot read {uri}: {fault.text}", {str(uri): fault.text})
-        if n_failed < client.options.max_attempts:
-            options = client.options
-            await asyncio.sleep(backoff_s(n_failed, options.backoff_base_s, options.backoff_max_s, client.rng))
-    story = _story(causes)
-    raise TriesExhaustedError(f"cannot read {uri}: {story}", {str(uri): story})
+            text = _story(self.causes)
+            raise TransferError(f"cannot read {self.uri}: {text}", {str(self.uri): text}) from error
+        if not self.patience.is_spent:
+            wait_s = backoff_s(self.patience.n_failed, options.backoff_base_s, options.backoff_max_s, self.client.rng)
+            self.patience.waited(wait_s)
+            await asyncio.sleep(wait_s)
+            return
+        self.client.pace.gate().lost(asyncio.get_running_loop().time())
+        story = _story(self.causes)
+        raise TriesExhaustedError(f"cannot read {self.uri}: {story}", {str(self.uri): story}) from error
 
 
-async def _try_once(
-    client: Client, uri: S3Uri, start: int, stop: int | None, sink: Sink, state: _State, size: int | None
-) -> None:
-    """Ask for what is still missing and take it; `state` keeps what came even when this raises."""
-    arguments: dict[str, Any] = {"Bucket": uri.bucket, "Key": uri.key, **client.request_arguments}
-    end = stop if state.extent is None else state.extent.stop
-    if state.extent is not None and state.position == state.extent.stop:
-        return
-    if state.position > 0 or end is not None:
-        arguments["Range"] = f"bytes={state.position}-{'' if end is None else end - 1}"
-    else:
-        # Stored checksums come with a whole object only.
-        arguments["ChecksumMode"] = "ENABLED"
-    if state.etag is not None:
-        arguments["IfMatch"] = f'"{state.etag}"'
-    answer = await client.s3.get_object(**arguments)
-    body = answer["Body"]
-    try:
-        head = answer["ResponseMetadata"]
-        known_size = size if state.extent is None else state.extent.object_size
-        extent = check_extent(head["HTTPStatusCode"], head["HTTPHeaders"], state.position, end, state.etag, known_size)
-        if state.extent is None:
-            await sink.begin(extent)
-            state.extent, state.etag = extent, extent.etag
-        # The stream beneath botocore's body: the body would sum a stored checksum on the loop, and only compare it at
-        # an end of file that is never asked for here.
-        await _take_body(body.raw_stream.content, sink, state, extent.stop, client.options.step_bytes)
-    finally:
-        # Closing a body that was read to its end gives the connection back; any other is dropped, not drained.
-        with contextlib.suppress(*NETWORK_ERRORS):
-            body.close()
-
-
-async def _take_body(stream: Any, sink: Sink, state: _State, stop: int, step_bytes: int) -> None:
-    while state.position < stop:
-        chunk = await stream.read(min(step_bytes, stop - state.position))
-        if not chunk:
-            raise AnswerError(f"the body ended {stop - state.position} bytes early")
-        state.position += len(chunk)
-        await sink.write(chunk)
+def _refuse_if_gone(client: Client, uri: S3Uri) -> None:
+    """Do not ask a server that has failed many times running: the last of them was a moment ago."""
+    gate = client.pace.gate()
+    if gate.is_given_up(asyncio.get_running_loop().time()):
+        text = f"not tried: {client.endpoint} failed {gate.n_lost} times in a row"
+        raise TriesExhaustedError(f"cannot read {uri}: {text}", {str(uri): text})
 
 
 def _story(causes: list[str]) -> str:

@@ -1,0 +1,152 @@
+"""The connections beneath an S3 client.
+
+Owns what aiobotocore's HTTP session leaves open: redirects are not followed (they could lead anywhere, with the
+session token in the headers), cookies are not kept, a listing or an error has a greatest length, and a request that
+failed is repeated on a connection of its own. It refuses to know S3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+import aiohttp
+from aiobotocore.httpsession import AIOHTTPSession
+
+from starskope.transfer.checks import AnswerError
+
+__all__ = ["Connections", "connections_class", "fresh_connection"]
+
+# Names of aiobotocore that are not public; where one is missing the package works without what this module adds.
+_NEEDED = ("_create_connector", "_get_session", "close", "send")
+_fresh: ContextVar[bool] = ContextVar("starskope_fresh", default=False)
+_is_bulk: ContextVar[bool] = ContextVar("starskope_is_bulk", default=True)
+
+
+@contextmanager
+def fresh_connection() -> Iterator[None]:
+    """Send the requests of this block on new connections, which are closed after their answer."""
+    token = _fresh.set(True)
+    try:
+        yield
+    finally:
+        _fresh.reset(token)
+
+
+class Connections(AIOHTTPSession):  # type: ignore[misc]
+    """aiobotocore's HTTP session with firmer manners; see the module.
+
+    Attributes
+    ----------
+    max_answer_bytes : int
+        Greatest length of an answer that is read whole.
+    step_bytes : int
+        Bytes read ahead of the taker of a body.
+    """
+
+    max_answer_bytes: ClassVar[int] = 32 * 2**20
+    step_bytes: ClassVar[int] = 2**18
+    _connector_args: dict[str, Any]
+
+    async def send(self, request: Any) -> Any:
+        """Send a request of botocore; an answer that is no object's body has a greatest length."""
+        token = _is_bulk.set(bool(request.stream_output))
+        try:
+            return await super().send(request)
+        finally:
+            _is_bulk.reset(token)
+
+    async def session_for(self, url: str) -> tuple[aiohttp.ClientSession, dict[str, Any]]:
+        """Return the session of aiohttp that requests to an address go through, and the arguments that name a proxy."""
+        proxy = self._proxy_config.proxy_url_for(url)
+        session = await self._get_session(proxy)
+        named = {"proxy": proxy, "proxy_headers": self._proxy_config.proxy_headers_for(proxy)} if proxy else {}
+        return session.plain, named
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        place = (proxy_url, _fresh.get())
+        if place not in self._sessions:
+            async with self._sessions_lock:
+                if place not in self._sessions:
+                    self._sessions[place] = await self._open(proxy_url, is_fresh=place[1])
+        return self._sessions[place]
+
+    async def _open(self, proxy_url: str | None, *, is_fresh: bool) -> _Session:
+        kept: dict[str, Any] = self._connector_args
+        if is_fresh:
+            self._connector_args = {
+                **{name: value for name, value in kept.items() if name != "keepalive_timeout"},
+                "force_close": True,
+            }
+        try:
+            connector = await self._create_connector(proxy_url)
+        finally:
+            self._connector_args = kept
+        session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            skip_auto_headers={"CONTENT-TYPE"},
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=self.step_bytes,
+        )
+        return _Session(await self._exit_stack.enter_async_context(session), self.max_answer_bytes)
+
+
+def connections_class(max_answer_bytes: int, step_bytes: int) -> type[Connections] | None:
+    """Return the class to hand to aiobotocore, or None where its version has other insides than this module needs."""
+    if not all(hasattr(AIOHTTPSession, name) for name in _NEEDED):
+        return None
+    settings = {"max_answer_bytes": max_answer_bytes, "step_bytes": step_bytes}
+    return type("ConfiguredConnections", (Connections,), settings)
+
+
+class _Session:
+    """The one method of aiohttp's session that aiobotocore calls."""
+
+    def __init__(self, plain: aiohttp.ClientSession, max_answer_bytes: int) -> None:
+        self.plain = plain
+        self._max_answer_bytes = max_answer_bytes
+
+    async def request(self, method: str, **arguments: Any) -> aiohttp.ClientResponse:
+        response = await self.plain.request(method, allow_redirects=False, **arguments)
+        if response.status >= 300 or not _is_bulk.get():
+            response.content = _Bounded(response.content, self._max_answer_bytes)
+        return response
+
+
+class _Bounded:
+    """A body that may be read to its end only if that comes soon enough."""
+
+    def __init__(self, stream: Any, most: int) -> None:
+        self._stream = stream
+        self._most = most
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def read(self, n: int = -1) -> bytes:
+        if n >= 0:
+            got: bytes = await self._stream.read(n)
+            return got
+        return await read_bounded(self._stream, self._most)
+
+
+async def read_bounded(stream: Any, most: int) -> bytes:
+    """Read a body to its end.
+
+    Raises
+    ------
+    AnswerError
+        When it has more than `most` bytes.
+    """
+    chunks: list[bytes] = []
+    left = most
+    while chunk := await stream.readany():
+        left -= len(chunk)
+        if left < 0:
+            raise AnswerError(f"the answer is longer than {most} bytes: is the endpoint right?")
+        chunks.append(chunk)
+    return b"".join(chunks)
