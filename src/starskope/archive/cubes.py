@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ from starskope.transfer.facade import run_sync
 from starskope.transfer.listing import list_objects
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.ranged import read_range
+from starskope.transfer.ranges import RangeRequest, read_ranges
 from starskope.transfer.uris import S3Uri
 from starskope.transfer.web import open_clients
 from starskope.transfer.weburi import is_remote, parse_uri
@@ -257,7 +259,7 @@ async def open_cube(
     async with open_clients([uri], options) as client_of:
         client = client_of(uri)
         got = await read_range(client, uri, 0, _LEAD, etag=etag)
-        yield _cube(text, name, got.data, got.object_size, _ObjectRanges(client, uri, got.etag))
+        yield _cube(text, name, got.data, got.object_size, _ObjectRanges(client, uri, got.etag, name))
 
 
 def _cube(location: str, name: str, lead: bytes, size: int, ranges: _Ranges) -> Cube:
@@ -269,16 +271,26 @@ def _cube(location: str, name: str, lead: bytes, size: int, ranges: _Ranges) -> 
 
 
 class _ObjectRanges:
-    def __init__(self, client: Client, uri: S3Uri, etag: str) -> None:
-        self._client, self._uri, self._etag = client, uri, etag
+    def __init__(self, client: Client, uri: S3Uri, etag: str, name: str) -> None:
+        self._client, self._uri, self._etag, self._name = client, uri, etag, name
 
     async def read(self, start: int, stop: int) -> bytes:
-        return _whole((await read_range(self._client, self._uri, start, stop, etag=self._etag)).data, start, stop)
+        got = await read_range(self._client, self._uri, start, stop, etag=self._etag)
+        return self._whole(got.data, start, stop)
 
-    def read_many(
+    async def read_many(
         self, reads: NDArray[np.int64], bytes_in_flight: int
     ) -> AsyncGenerator[tuple[int, bytes | TransferError], None]:
-        return _as_completed(self.read, reads, bytes_in_flight, self._client.options.max_connections)
+        limits = reads.tolist()
+        requests = (RangeRequest(self._uri, start, stop, self._etag) for start, stop in limits)
+        async with aclosing(read_ranges(self._client, requests, bytes_in_flight=bytes_in_flight)) as coming:
+            async for index, got in coming:
+                yield index, got if isinstance(got, TransferError) else self._whole(got.data, *limits[index])
+
+    def _whole(self, data: bytes, start: int, stop: int) -> bytes:
+        if len(data) < stop - start:
+            raise FrameError(f"{self._name} ends within bytes {start} to {stop - 1}: it is truncated")
+        return data
 
 
 class _FileRanges:
@@ -293,43 +305,27 @@ class _FileRanges:
             raise FrameError(f"{self._name} became shorter while it was read: is it still being written?")
         return data
 
-    def read_many(
+    async def read_many(
         self, reads: NDArray[np.int64], bytes_in_flight: int
     ) -> AsyncGenerator[tuple[int, bytes | TransferError], None]:
-        return _as_completed(self.read, reads, bytes_in_flight, _N_FILE_READS)
-
-
-def _whole(data: bytes, start: int, stop: int) -> bytes:
-    if len(data) < stop - start:
-        raise FrameError(f"bytes {start} to {stop - 1} were asked for, {len(data)} are there: the cube is truncated")
-    return data
-
-
-async def _as_completed(
-    read: Any, reads: NDArray[np.int64], bytes_in_flight: int, n_parallel: int
-) -> AsyncGenerator[tuple[int, bytes | TransferError], None]:
-    """Read many ranges side by side; an error of the network stands in the place of its read, any other is raised."""
-    running: dict[asyncio.Task[bytes], int] = {}
-    held = following = 0
-    lengths = (reads[:, 1] - reads[:, 0]).tolist()
-    try:
-        while running or following < len(reads):
-            while following < len(reads) and len(running) < n_parallel:
-                if running and held + lengths[following] > bytes_in_flight:
-                    break
-                start, stop = reads[following].tolist()
-                running[asyncio.create_task(read(start, stop))] = following
-                held += lengths[following]
-                following += 1
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                index = running.pop(task)
-                error = task.exception()
-                if error is not None and not isinstance(error, TransferError):
-                    raise error
-                yield index, error if error is not None else task.result()
-                held -= lengths[index]
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        running: deque[tuple[int, asyncio.Task[bytes]]] = deque()
+        held = following = 0
+        limits = reads.tolist()
+        try:
+            while running or following < len(limits):
+                while following < len(limits) and len(running) < _N_FILE_READS:
+                    start, stop = limits[following]
+                    if running and held + stop - start > bytes_in_flight:
+                        break
+                    running.append((following, asyncio.create_task(self.read(start, stop))))
+                    held += stop - start
+                    following += 1
+                index, task = running[0]
+                data = await task
+                running.popleft()
+                yield index, data
+                held -= len(data)
+        finally:
+            for _, task in running:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in running), return_exceptions=True)
