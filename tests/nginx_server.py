@@ -1,0 +1,239 @@
+"""nginx as a bucket that can only be read: the ceiling of plain GETs, http or https, and a home for hard links.
+
+``root/bucket/key`` is an object. What nginx gives is its own: ranges (206, 416), ``ETag`` from time and size, and
+``If-Match`` (412) also on ranges. Added by configuration: error answers in S3's XML, ListObjectsV2 as files made at the
+start, and on demand the stored CRC64NVME of each object, sent for whole objects to those who ask for it as S3 does.
+
+Not S3: no PUT, no HEAD of a bucket, no MD5 in the ETag, keys of ``A-Z a-z 0-9 . _ / -`` alone. Listings know the
+prefixes that are directories (and those named in `prefixes`), pages of 1,000 and their tokens. Any other question
+(`start-after`, `max-keys` below 1,000, a prefix that is no directory) is answered 501 rather than wrongly.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Self
+
+import loopback_tls
+from bucket_listing import stored_objects, write_listings
+from server_process import ServerProcess
+
+HOST = "127.0.0.1"
+_PROGRAMS = ("/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/local/nginx/sbin/nginx", "/opt/homebrew/bin/nginx")
+_ERRORS = {403: "AccessDenied", 404: "NoSuchKey", 405: "MethodNotAllowed", 412: "PreconditionFailed"}
+_ERRORS |= {416: "InvalidRange", 501: "NotImplemented"}
+
+
+def find_nginx() -> str | None:
+    """Where nginx is, or None; it often stands outside an ordinary user's PATH."""
+    found = shutil.which("nginx")
+    return found or next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
+
+
+class Nginx:
+    """nginx on a free port of 127.0.0.1; use as a context manager.
+
+    Parameters
+    ----------
+    root : path
+        Holds one folder per bucket. Read at the start for listings and sums; bytes are read when asked for.
+    tls : bool
+        Speak https with a certificate from an authority of its own, `ca_file`.
+    checksums : bool
+        Give the CRC64NVME of each object; read once per file, however many names it has.
+    n_worker : int
+        Processes of nginx.
+    prefixes : tuple of str
+        Prefixes that can be listed beside the directories.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        tls: bool = False,
+        checksums: bool = False,
+        n_worker: int = 2,
+        prefixes: tuple[str, ...] = (),
+    ) -> None:
+        self._root = Path(root).resolve()
+        self._tls = tls
+        self._checksums = checksums
+        self._n_worker = n_worker
+        self._prefixes = prefixes
+        self._process: ServerProcess | None = None
+        self._state: tempfile.TemporaryDirectory[str] | None = None
+        self.url = ""
+        self.ca_file: Path | None = None
+
+    def __enter__(self) -> Self:
+        program = find_nginx()
+        if program is None:
+            raise RuntimeError("nginx is not installed: apt-get install nginx, or leave these tests out")
+        self._state = tempfile.TemporaryDirectory(prefix="starskope-nginx-")
+        state = Path(self._state.name)
+        # nginx takes a listening socket that it finds in its environment, as when it replaces itself: no port is
+        # picked that another program could take first.
+        with socket.create_server((HOST, 0), backlog=512) as listening:
+            port = listening.getsockname()[1]
+            (state / "nginx.conf").write_text(self._configuration(state, port))
+            command = [program, "-p", str(state), "-c", str(state / "nginx.conf"), "-e", str(state / "error.log")]
+            environment = {"NGINX": f"{listening.fileno()};"}
+            try:
+                self._process = ServerProcess(
+                    command, state / "output.log", environment=environment, pass_fd=listening.fileno()
+                )
+            except BaseException:
+                self._state.cleanup()
+                raise
+        self.url = f"{'https' if self._tls else 'http'}://{HOST}:{port}"
+        try:
+            self._process.await_ready(lambda: self._is_ready(port))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.stop()
+        if self._state is not None:
+            self._state.cleanup()
+
+    def _is_ready(self, port: int) -> bool:
+        if self.ca_file is not None:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            connection = http.client.HTTPSConnection(HOST, port, timeout=2, context=context)
+        else:
+            connection = http.client.HTTPConnection(HOST, port, timeout=2)
+        try:
+            connection.request("GET", "/-/ready")
+            return connection.getresponse().status == 204
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _configuration(self, state: Path, port: int) -> str:
+        objects = stored_objects(self._root)
+        for folder in ("list", "errors", "temp"):
+            (state / folder).mkdir()
+        pages = write_listings(objects, state / "list", self._prefixes)
+        for status, code in _ERRORS.items():
+            body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>nginx</Message></Error>'
+            (state / "errors" / f"{status}.xml").write_text(body)
+        sums = crc64_of(self._root, objects) if self._checksums else {}
+        tls = ""
+        if self._tls:
+            self.ca_file, certificate, key = loopback_tls.issue(state)
+            tls = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_session_cache shared:tls:1m;"
+        return _CONFIGURATION.format(
+            user="user root root;" if os.geteuid() == 0 else "",  # else its workers may not read what root wrote
+            n_worker=self._n_worker,
+            state=state,
+            root=self._root,
+            listen=f"{HOST}:{port}{' ssl' if self._tls else ''}",
+            tls=tls,
+            pages="\n".join(f'"{question}" "{page}";' for question, page in pages.items()),
+            sums="\n".join(f'"ENABLED||/{name}" "{value}";' for name, value in sums.items()),
+            errors=" ".join(f"error_page {status} /-/errors/{status}.xml;" for status in _ERRORS),
+        )
+
+
+def crc64_of(root: Path, objects: dict[str, os.stat_result]) -> dict[str, str]:
+    """Sum each file once, however many names it has; the notation is that of ``x-amz-checksum-crc64nvme``."""
+    import base64
+
+    from awscrt import checksums
+
+    known: dict[tuple[int, int], str] = {}
+    for name, about in objects.items():
+        if (about.st_dev, about.st_ino) not in known:
+            value = 0
+            with (root / name).open("rb") as file:
+                while piece := file.read(2**22):
+                    value = checksums.crc64nvme(piece, value)
+            known[about.st_dev, about.st_ino] = base64.b64encode(value.to_bytes(8, "big")).decode()
+    return {name: known[about.st_dev, about.st_ino] for name, about in objects.items()}
+
+
+_CONFIGURATION = """
+daemon off;
+{user}
+worker_processes {n_worker};
+pid {state}/nginx.pid;
+events {{ worker_connections 2048; }}
+http {{
+    access_log off;
+    types {{ }}
+    default_type binary/octet-stream;
+    server_tokens off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 100000000;
+    keepalive_timeout 75s;
+    client_body_temp_path {state}/temp/body;
+    proxy_temp_path {state}/temp/proxy;
+    fastcgi_temp_path {state}/temp/fastcgi;
+    uwsgi_temp_path {state}/temp/uwsgi;
+    scgi_temp_path {state}/temp/scgi;
+    map_hash_bucket_size 1024;
+    map_hash_max_size 262144;
+    variables_hash_bucket_size 128;
+
+    map $args $list_token {{ default ""; "~(?:^|&)continuation-token=(?<token>[A-Za-z0-9]+)" $token; }}
+    map $args $list_asks_more {{
+        default "";
+        "~(?:^|&)start-after=[^&]" 1;
+        "~(?:^|&)max-keys=(?!1000(?:&|$))" 1;
+    }}
+    map "$uri|$arg_prefix|$arg_delimiter|$list_token" $list_page {{
+        default "";
+{pages}
+    }}
+    map "$list_asks_more|$list_page|$list_token|$arg_prefix" $list_answer {{
+        default 501;
+        "~^1" 501;
+        "~^[|](?<page>[0-9]+)[|]" $page;
+        "~^[|][|][|](?:.*(?:/|%2[Ff]))?$" empty;
+    }}
+    map "$http_x_amz_checksum_mode|$http_range|$uri" $sum_crc64nvme {{
+        default "";
+{sums}
+    }}
+    map $sum_crc64nvme $sum_type {{ default "FULL_OBJECT"; "" ""; }}
+
+    server {{
+        listen {listen};
+        {tls}
+        root {root};
+        max_ranges 1;
+        absolute_redirect off;
+        recursive_error_pages off;
+        {errors}
+        add_header x-amz-checksum-crc64nvme $sum_crc64nvme;
+        add_header x-amz-checksum-type $sum_type;
+        if ($args ~ "(?:^|&)list-type=2") {{ rewrite ^ /-/list/$list_answer last; }}
+        location / {{
+            limit_except GET {{ deny all; }}
+            try_files $uri =404;
+        }}
+        location = /-/ready {{ return 204; }}
+        location = /-/list/501 {{ internal; return 501; }}
+        location = /-/list/empty {{
+            internal;
+            default_type application/xml;
+            return 200 '<?xml version="1.0" encoding="UTF-8"?>
+<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bucket</Name><Prefix></Prefix><KeyCount>0</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated></ListBucketResult>';
+        }}
+        location ^~ /-/list/ {{ internal; default_type application/xml; alias {state}/list/; etag off; }}
+        location ^~ /-/errors/ {{ internal; default_type application/xml; alias {state}/errors/; etag off; }}
+    }}
+}}
+"""
