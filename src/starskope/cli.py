@@ -204,7 +204,19 @@ def _add_archive(command: argparse.ArgumentParser) -> None:
     group.add_argument("--signed", action="store_true", help="sign requests with the credentials of the environment")
     group.add_argument("--profile", metavar="NAME", help="sign with this profile of the AWS configuration")
     group.add_argument("--request-payer", action="store_true", help="agree to pay for a requester-pays bucket")
-    group.add_argument("--connections", type=int, default=32, metavar="N", help="requests in flight (default: 32)")
+    group.add_argument(
+        "--connections", type=int, default=256, metavar="N", help="most requests in flight to one host (default: 256)"
+    )
+    group.add_argument("--max-attempts", type=int, default=5, metavar="N", help="tries per object (default: 5)")
+    group.add_argument(
+        "--retry-seconds", type=float, default=60.0, metavar="S", help="most seconds an object may wait (default: 60)"
+    )
+    group.add_argument(
+        "--stall-timeout", type=float, default=15.0, metavar="S", help="seconds without a byte (default: 15)"
+    )
+    group.add_argument(
+        "--min-rate", type=float, default=1000.0, metavar="B", help="slowest connection in bytes/s (default: 1000)"
+    )
     group.add_argument("--dry-run", action="store_true", help="tell what would be read and written, and stop")
 
 

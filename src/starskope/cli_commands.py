@@ -262,6 +262,10 @@ def _options(arguments: Namespace) -> TransferOptions:
         profile=arguments.profile,
         request_payer=arguments.request_payer,
         max_connections=arguments.connections,
+        max_attempts=arguments.max_attempts,
+        retry_seconds=arguments.retry_seconds,
+        stall_timeout_s=arguments.stall_timeout,
+        min_bytes_per_s=arguments.min_rate,
     )
 
 
