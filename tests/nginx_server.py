@@ -11,12 +11,14 @@ prefixes that are directories (and those named in `prefixes`), pages of 1,000 an
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import shutil
 import socket
 import ssl
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -47,6 +49,9 @@ class Nginx:
         Speak https with a certificate from an authority of its own, `ca_file`.
     checksums : bool
         Give the CRC64NVME of each object; read once per file, however many names it has.
+    md5_etags : bool
+        Give the MD5 of each object as its ETag, as S3 does. nginx judges If-Match by its own ETag alone, so a request
+        with a right If-Match is then answered through a second, inner server that does not see it.
     n_worker : int
         Processes of nginx.
     prefixes : tuple of str
@@ -59,12 +64,14 @@ class Nginx:
         *,
         tls: bool = False,
         checksums: bool = False,
+        md5_etags: bool = False,
         n_worker: int = 2,
         prefixes: tuple[str, ...] = (),
     ) -> None:
         self._root = Path(root).resolve()
         self._tls = tls
         self._checksums = checksums
+        self._md5_etags = md5_etags
         self._n_worker = n_worker
         self._prefixes = prefixes
         self._process: ServerProcess | None = None
@@ -128,7 +135,8 @@ class Nginx:
         for status, code in _ERRORS.items():
             body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>nginx</Message></Error>'
             (state / "errors" / f"{status}.xml").write_text(body)
-        sums = crc64_of(self._root, objects) if self._checksums else {}
+        sums = sums_of(self._root, objects, crc64_of) if self._checksums else {}
+        etags = sums_of(self._root, objects, md5_of) if self._md5_etags else {}
         tls = ""
         if self._tls:
             self.ca_file, certificate, key = loopback_tls.issue(state)
@@ -142,25 +150,37 @@ class Nginx:
             tls=tls,
             pages="\n".join(f'"{question}" "{page}";' for question, page in pages.items()),
             sums="\n".join(f'"ENABLED||/{name}" "{value}";' for name, value in sums.items()),
+            etags="\n".join(f'"/{name}" \'"{value}"\';' for name, value in etags.items()),
+            etag="etag off;" if self._md5_etags else "",
             errors=" ".join(f"error_page {status} /-/errors/{status}.xml;" for status in _ERRORS),
         )
 
 
-def crc64_of(root: Path, objects: dict[str, os.stat_result]) -> dict[str, str]:
-    """Sum each file once, however many names it has; the notation is that of ``x-amz-checksum-crc64nvme``."""
+def sums_of(root: Path, objects: dict[str, os.stat_result], sum_of: Callable[[Path], str]) -> dict[str, str]:
+    """Sum each file once, however many names it has."""
+    known: dict[tuple[int, int], str] = {}
+    for name, about in objects.items():
+        if (about.st_dev, about.st_ino) not in known:
+            known[about.st_dev, about.st_ino] = sum_of(root / name)
+    return {name: known[about.st_dev, about.st_ino] for name, about in objects.items()}
+
+
+def crc64_of(path: Path) -> str:
+    """The CRC64NVME of a file in the notation of ``x-amz-checksum-crc64nvme``."""
     import base64
 
     from awscrt import checksums
 
-    known: dict[tuple[int, int], str] = {}
-    for name, about in objects.items():
-        if (about.st_dev, about.st_ino) not in known:
-            value = 0
-            with (root / name).open("rb") as file:
-                while piece := file.read(2**22):
-                    value = checksums.crc64nvme(piece, value)
-            known[about.st_dev, about.st_ino] = base64.b64encode(value.to_bytes(8, "big")).decode()
-    return {name: known[about.st_dev, about.st_ino] for name, about in objects.items()}
+    value = 0
+    with path.open("rb") as file:
+        while piece := file.read(2**22):
+            value = checksums.crc64nvme(piece, value)
+    return base64.b64encode(value.to_bytes(8, "big")).decode()
+
+
+def md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 _CONFIGURATION = """
@@ -208,6 +228,16 @@ http {{
 {sums}
     }}
     map $sum_crc64nvme $sum_type {{ default "FULL_OBJECT"; "" ""; }}
+    map $uri $md5_etag {{
+        default "";
+{etags}
+    }}
+    map "$md5_etag|$http_if_match" $if_match {{
+        default wrong;
+        "~^[|]" none;
+        "~[|]$" none;
+        "~^(?<md5>[^|]+)[|]\\k<md5>$" right;
+    }}
 
     server {{
         listen {listen};
@@ -219,10 +249,23 @@ http {{
         {errors}
         add_header x-amz-checksum-crc64nvme $sum_crc64nvme;
         add_header x-amz-checksum-type $sum_type;
+        add_header ETag $md5_etag;
+        {etag}
         if ($args ~ "(?:^|&)list-type=2") {{ rewrite ^ /-/list/$list_answer last; }}
         location / {{
             limit_except GET {{ deny all; }}
+            set $early $sum_crc64nvme;  # a map is evaluated once, and this one goes by the address asked for
+            if ($if_match = wrong) {{ return 412; }}
+            if ($if_match = right) {{ rewrite ^ /-/inner$uri last; }}
             try_files $uri =404;
+        }}
+        location ^~ /-/inner/ {{
+            internal;
+            proxy_pass http://unix:{state}/inner.sock:/;
+            proxy_http_version 1.1;
+            proxy_set_header If-Match "";
+            proxy_set_header Connection "";
+            proxy_max_temp_file_size 0;
         }}
         location = /-/ready {{ return 204; }}
         location = /-/list/501 {{ internal; return 501; }}
@@ -235,5 +278,6 @@ http {{
         location ^~ /-/list/ {{ internal; default_type application/xml; alias {state}/list/; etag off; }}
         location ^~ /-/errors/ {{ internal; default_type application/xml; alias {state}/errors/; etag off; }}
     }}
+    server {{ listen unix:{state}/inner.sock; root {root}; etag off; max_ranges 1; }}
 }}
 """
