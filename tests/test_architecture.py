@@ -24,7 +24,7 @@ _JOB = (
     *("products", "progress", "publishing", "runconfig", "signals", "starblocks"),
 )
 _CLI = (
-    *("cli", "cli_commands", "cli_learn", "cli_outcome", "cli_output", "cli_search", "cli_spectra"),
+    *("cli", "cli_commands", "cli_cutouts", "cli_learn", "cli_outcome", "cli_output", "cli_search", "cli_spectra"),
     *("cli_words", "installation"),
     "__main__",
 )

@@ -1,4 +1,4 @@
-"""The command line: `starskope find | download | stack | curves | run | demo | report | info`.
+"""The command line: `starskope find | download | stack | cutouts | curves | run | demo | report | info`.
 
 Owns the arguments, the exit code (0 done, 1 some items failed, 2 wrong use) and the one line that an error becomes.
 Refuses to do the work: each command stands in `starskope.cli_commands`.
@@ -85,7 +85,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     from starskope import cli_commands as commands
-    from starskope import cli_learn, cli_output, cli_search, cli_spectra
+    from starskope import cli_cutouts, cli_learn, cli_output, cli_search, cli_spectra
 
     parser = argparse.ArgumentParser(
         prog="starskope",
@@ -143,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(curves)
     _add_stars(curves)
     cli_output.add_output(curves)
+
+    cli_cutouts.add_cutouts(add, _add_ccd, _add_archive)
 
     for series in (cli_spectra.add_spectra(add), cli_search.add_search(add)):
         _add_workers(series)

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from starskope.archive.catalog import standard_columns
-from starskope.archive.mast import _rows, _service
+from starskope.archive.mast_service import open_service, whole_rows
 from starskope.errors import TransferError
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
@@ -54,12 +54,14 @@ async def tic_stars_async(tic_ids: Sequence[int], *, options: TransferOptions | 
     if not unique:
         raise ValueError("no TIC numbers: expected at least one")
     answers = []
-    async with _service("CatalogsClass", options or TransferOptions()) as service:
+    async with open_service("CatalogsClass", options or TransferOptions()) as service:
         for start in range(0, len(unique), _PER_QUESTION):
             asked = unique[start : start + _PER_QUESTION]
 
             def question(query: Any, asked: list[int] = asked) -> Table:
-                return _rows(query, query.query_criteria_async(catalog="Tic", ID=[str(number) for number in asked]))
+                return whole_rows(
+                    query, query.query_criteria_async(catalog="Tic", ID=[str(number) for number in asked])
+                )
 
             answers.append(await service.ask(f"{len(asked)} TIC numbers", question))
     rows = [table for table in answers if len(table)]

@@ -208,7 +208,10 @@ class Cutouts:
         n_row, n_col = self.shape
         out: NDArray[np.bool_] = (self.row0 < rows[0]) | (self.row0 + n_row > rows[1])
         out |= (self.col0 < columns[0]) | (self.col0 + n_col > columns[1])
-        return np.asarray(out.any(axis=1) if self.is_moving else out)
+        if not self.is_moving:
+            return out
+        # Frames for which an ephemeris has no place are cut nowhere.
+        return np.asarray((out & np.isfinite(self.path_ra)).any(axis=1))  # type: ignore[arg-type]
 
     def on_frame(self, index: int) -> NDArray[np.bool_]:
         """Return (n_row, n_col) bool: which pixels of a cutout lie on the frame; of a moving target, on any."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from starskope.archive.catalog import read_catalog, standard_columns
 from starskope.frames.moving import Ephemerides, is_ephemeris
 from starskope.transfer.options import TransferOptions
 
-__all__ = ["read_targets"]
+__all__ = ["read_targets", "rows_of", "select", "write_index"]
 
 _PLACE = re.compile(r"\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*[,\s]\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*\Z")
 _TIC = re.compile(r"(?:TIC[ _-]?)?([0-9]{1,16})\Z", re.IGNORECASE)
@@ -148,3 +148,38 @@ def _ask_tic(numbers: Sequence[int], options: TransferOptions | None) -> dict[in
 
     stars = tic_stars(numbers, options=options)
     return {int(number): stars[row : row + 1] for row, number in enumerate(stars["tic_id"])}
+
+
+def rows_of(targets: Table | Ephemerides) -> Table:
+    """Return one row per target: the table, or the names of those that move."""
+    return Table({"name": np.array(targets.names, np.str_)}) if isinstance(targets, Ephemerides) else targets
+
+
+def select(targets: Table | Ephemerides, rows: Sequence[int]) -> Table | Ephemerides:
+    """Return some of the targets, in this order."""
+    return targets.select(rows) if isinstance(targets, Ephemerides) else targets[list(rows)]
+
+
+def write_index(path: Path, targets: Table, records: Sequence[Mapping[str, Any]]) -> Path:
+    """Write what became of each target beside its columns, as ECSV; whole or not at all.
+
+    Parameters
+    ----------
+    targets : Table
+        What was asked for.
+    records : sequence of mapping
+        One per target: ``label``, ``status``, ``path``, ``reason``, ``sector``, ``camera``, ``ccd``, ``edge``,
+        ``collateral``; what is missing was not looked at.
+    """
+    from starskope.landing import replacing_file
+
+    texts = {name: [str(record.get(name, "")) for record in records] for name in ("label", "status", "path", "reason")}
+    numbers = {name: [int(record.get(name, 0)) for record in records] for name in ("sector", "camera", "ccd")}
+    flags = {name: [bool(record.get(name, False)) for record in records] for name in ("edge", "collateral")}
+    index = Table({"target": np.arange(len(records)), **texts, **numbers, **flags})
+    for name in targets.colnames:
+        if name not in index.colnames and targets[name].ndim == 1:
+            index[name] = targets[name]
+    with replacing_file(path, "the list of cutouts") as part:
+        index.write(part, format="ascii.ecsv")
+    return path

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from starskope.durable import flush
@@ -31,11 +32,16 @@ from starskope.layout.datasum import with_checksum, word_sum
 from starskope.layout.header import padded
 from starskope.parallel import map_ranges
 
-__all__ = ["ENDING", "cadence_numbers", "file_bytes", "file_names", "write_files"]
+__all__ = ["ENDING", "cadence_numbers", "file_bytes", "file_names", "find_files", "labels", "write_files"]
 
 ENDING = "_starskope.fits"
+NOWHERE = -(2**30) + 1
+"""RAWX and RAWY of a frame for which the ephemeris has no place."""
 _PER_TASK = 16
-_UNSAFE = re.compile(r"[^A-Za-z0-9+.-]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9+._-]+")
+_NAME = re.compile(
+    rf"tess-s(?P<sector>[0-9]{{4}})-[0-9]-[0-9]_(?P<label>.+)_(?P<size>[0-9]+x[0-9]+){re.escape(ENDING)}"
+)
 
 # Name, format (# = once per pixel), unit, display, null.
 _COLUMNS: tuple[tuple[str, str, str, str, int | None], ...] = (
@@ -53,8 +59,8 @@ _COLUMNS: tuple[tuple[str, str, str, str, int | None], ...] = (
     ("FFI_FILE", "A", "", "", None),
 )
 _OF_MOVING: tuple[tuple[str, str, str, str, int | None], ...] = (
-    ("RAWX", "J", "pixel", "I10", None),
-    ("RAWY", "J", "pixel", "I10", None),
+    ("RAWX", "J", "pixel", "I10", NOWHERE),
+    ("RAWY", "J", "pixel", "I10", NOWHERE),
     ("RA", "D", "deg", "D14.7", None),
     ("DEC", "D", "deg", "D14.7", None),
 )
@@ -153,32 +159,55 @@ def cadence_numbers(cutouts: Cutouts) -> NDArray[np.int32]:
     return (start + numbers).astype(np.int32)
 
 
-def file_names(cutouts: Cutouts) -> list[str]:
-    """Return the name of each target's file: by TIC number, else by name, else by place.
+def labels(targets: Table) -> list[str]:
+    """Return one word per target for the names of files: the TIC number, else the name, else the place.
 
-    Of a name letters, digits and ``+-.`` are kept; a name that comes again is numbered.
+    Of a name letters, digits and ``+-.`` are kept; a word that comes again is numbered.
     """
-    label = f"tess-s{cutouts.sector:04d}-{cutouts.camera}-{cutouts.ccd}"
-    size = f"{cutouts.shape[0]}x{cutouts.shape[1]}"
     taken: dict[str, int] = {}
-    names = []
-    for row in range(cutouts.n_target):
-        stem = f"{label}_{_word(cutouts, row)}_{size}"
-        taken[stem.lower()] = number = taken.get(stem.lower(), 0) + 1
-        names.append(f"{stem}{f'_{number}' if number > 1 else ''}{ENDING}")
-    return names
+    words = []
+    for row in range(len(targets)):
+        word = _word(targets, row)
+        # File systems that take capital and small letters for the same must not lose a target.
+        taken[word.lower()] = number = taken.get(word.lower(), 0) + 1
+        words.append(f"{word}_{number}" if number > 1 else word)
+    return words
 
 
-def _word(cutouts: Cutouts, row: int) -> str:
-    targets = cutouts.targets
-    if "tic_id" in targets.colnames and not np.ma.is_masked(targets["tic_id"][row]) and targets["tic_id"][row] > 0:
+def file_names(cutouts: Cutouts) -> list[str]:
+    """Return the name of each target's file, by the column ``label`` where there is one, else by `labels`."""
+    start = f"tess-s{cutouts.sector:04d}-{cutouts.camera}-{cutouts.ccd}"
+    size = f"{cutouts.shape[0]}x{cutouts.shape[1]}"
+    there = "label" in cutouts.targets.colnames
+    words = [_safe(str(word)) for word in cutouts.targets["label"]] if there else labels(cutouts.targets)
+    return [f"{start}_{word}_{size}{ENDING}" for word in words]
+
+
+def find_files(folder: Path, sector: int | None, shape: tuple[int, int]) -> dict[str, str]:
+    """Return the names of files of a sector (None: any) and size that stand in a folder, by label."""
+    names = (_NAME.fullmatch(entry.name) for entry in os.scandir(folder))
+    size = f"{shape[0]}x{shape[1]}"
+    return {
+        found["label"]: found[0]
+        for found in names
+        if found and found["size"] == size and (sector is None or int(found["sector"]) == sector)
+    }
+
+
+def _word(targets: Table, row: int) -> str:
+    columns = targets.colnames
+    if "tic_id" in columns and not np.ma.is_masked(targets["tic_id"][row]) and targets["tic_id"][row] > 0:
         return f"tic{int(targets['tic_id'][row])}"
-    if "name" in targets.colnames:
-        word = _UNSAFE.sub("-", str(targets["name"][row])).strip("-.")[:60]
-        if word:
-            return word
+    if "name" in columns and (word := _safe(str(targets["name"][row]))):
+        return word
+    if not {"ra", "dec"} <= set(columns):
+        return f"target{row}"
     ra, dec = (float(getattr(targets[name][row], "value", targets[name][row])) for name in ("ra", "dec"))
     return f"{ra:.6f}_{dec:.6f}"
+
+
+def _safe(text: str) -> str:
+    return _UNSAFE.sub("-", text).strip("-.")[:80]
 
 
 def file_bytes(cutouts: Cutouts, index: int) -> bytes:
