@@ -151,7 +151,7 @@ class Nginx:
             pages="\n".join(f'"{question}" "{page}";' for question, page in pages.items()),
             sums="\n".join(f'"ENABLED||/{name}" "{value}";' for name, value in sums.items()),
             etags="\n".join(f'"/{name}" \'"{value}"\';' for name, value in etags.items()),
-            etag="etag off;" if self._md5_etags else "",
+            etag="etag off; add_header ETag $md5_etag;" if self._md5_etags else "",
             errors=" ".join(f"error_page {status} /-/errors/{status}.xml;" for status in _ERRORS),
         )
 
@@ -249,7 +249,6 @@ http {{
         {errors}
         add_header x-amz-checksum-crc64nvme $sum_crc64nvme;
         add_header x-amz-checksum-type $sum_type;
-        add_header ETag $md5_etag;
         {etag}
         if ($args ~ "(?:^|&)list-type=2") {{ rewrite ^ /-/list/$list_answer last; }}
         location / {{
