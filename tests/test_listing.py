@@ -49,7 +49,7 @@ def _list(
 def _prefixes(url: str, prefix: str) -> list[str]:
     async def collect() -> list[str]:
         async with open_client(TransferOptions(endpoint_url=url)) as client:
-            return await list_prefixes(client, BUCKET, prefix)
+            return [entry async for entry in list_prefixes(client, BUCKET, prefix)]
 
     return run_sync(collect())
 

@@ -9,9 +9,10 @@ import pytest
 from astropy.config import set_temp_cache
 from mast_server import MastServer
 
-from starskope.archive import mast as mast_module
+from starskope.archive import mast_service
 from starskope.archive.ffis import find_ffis
-from starskope.archive.mast import MAX_CONNECTIONS, ffi_keys, tic_rows
+from starskope.archive.mast import ffi_keys, tic_rows
+from starskope.archive.mast_service import MAX_CONNECTIONS
 from starskope.archive.stars import find_stars
 from starskope.errors import TransferError
 from starskope.layout.keys import FfiKey
@@ -29,7 +30,7 @@ FIELD = [(10.0, 0.0), (14.0, 0.0), (14.0, 4.0), (10.0, 4.0)]
 def mast(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MastServer]:
     import astroquery.mast
 
-    monkeypatch.setattr(mast_module, "_POLL_PAUSE_S", 0.01)
+    monkeypatch.setattr(mast_service, "_POLL_PAUSE_S", 0.01)
     cache = tmp_path / "cache"
     cache.mkdir()
     with set_temp_cache(cache), MastServer() as server, astroquery.mast.conf.set_temp("server", server.url):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from starskope.archive.ffis import list_ffis
+from starskope.archive.ffi_listing import list_ffis
 from starskope.archive.footprint import Footprint
 from starskope.errors import FrameError
 from starskope.layout.fits import FFI_LEAD, locate_image, science_region

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table, vstack
 
+from starskope.archive.answers import AnswerCache
 from starskope.archive.catalog import moved_to_epoch, read_catalog, standard_columns
 from starskope.archive.field import footprint_of_ccd_async
 from starskope.archive.footprint import Cone, Footprint
@@ -59,6 +61,7 @@ def find_stars(
     margin_deg: float = 0.0,
     options: TransferOptions | None = None,
     bucket: str = BUCKET,
+    cache: str | os.PathLike[str] | AnswerCache | None = None,
 ) -> Table:
     """Find the stars of a CCD.
 
@@ -80,6 +83,8 @@ def find_stars(
         Attempts, back-off and endpoint.
     bucket : str
         Where the CCD's frames are looked up.
+    cache : path or AnswerCache, optional
+        Folder that remembers the answers of the TIC for a week.
 
     Returns
     -------
@@ -116,6 +121,7 @@ def find_stars(
             margin_deg=margin_deg,
             options=options,
             bucket=bucket,
+            cache=cache,
         )
     )
 
@@ -131,6 +137,7 @@ async def find_stars_async(
     margin_deg: float = 0.0,
     options: TransferOptions | None = None,
     bucket: str = BUCKET,
+    cache: str | os.PathLike[str] | AnswerCache | None = None,
 ) -> Table:
     """Find stars: `find_stars`, to be awaited."""
     if sector is not None:
@@ -149,7 +156,7 @@ async def find_stars_async(
                 raise ValueError("find_stars needs sector, camera and ccd, or footprint=, or catalog=")
             patch = await footprint_of_ccd_async(sector, camera, ccd, options=options, bucket=bucket)
         name = "the TIC"
-        rows = await _ask_tic(patch, tmag_max, margin_deg, options)
+        rows = await _ask_tic(patch, tmag_max, margin_deg, options, cache)
     stars, notes = standard_columns(rows, name)
     counts = [f"{len(rows)} row(s)"]
     if sector is not None:
@@ -173,8 +180,15 @@ def sector_epoch(sector: int) -> float:
     return _SECTOR_1_MIDDLE + (sector - 1) * _SECTOR_YEARS
 
 
-async def _ask_tic(patch: Footprint, tmag_max: float, margin_deg: float, options: TransferOptions | None) -> Table:
-    tables = await tic_rows(patch.cones(margin_deg=margin_deg), tmag_max, options=options, split=_split_cone)
+async def _ask_tic(
+    patch: Footprint,
+    tmag_max: float,
+    margin_deg: float,
+    options: TransferOptions | None,
+    cache: str | os.PathLike[str] | AnswerCache | None,
+) -> Table:
+    cones = patch.cones(margin_deg=margin_deg)
+    tables = await tic_rows(cones, tmag_max, options=options, split=_split_cone, cache=cache)
     if not tables:
         return Table({name: np.zeros(0) for name in _TIC_COLUMNS})
     kept = [table[[name for name in _TIC_COLUMNS if name in table.colnames]][_is_star(table)] for table in tables]

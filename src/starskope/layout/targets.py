@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Self
 
 from starskope.layout.times import stamp_to_datetime
 
-__all__ = ["LightCurveKey", "TargetPixelKey"]
+__all__ = ["LightCurveKey", "TargetPixelKey", "target_prefix"]
 
 _PATTERNS = {
     "tess": re.compile(
@@ -147,14 +147,31 @@ class TargetKey:
     @property
     def folder(self) -> str:
         """The S3 prefix, ending in ``/``, that holds this target's files of this product."""
-        if self.mission == "tess":
-            tic = f"{self.target:016d}"
-            return f"tess/public/tid/s{self.sector:04d}/{tic[:4]}/{tic[4:8]}/{tic[8:12]}/{tic[12:]}/"
-        target = f"{self.target:09d}"
-        branch = "lightcurves" if self.product == "lc" else "target_pixel_files"
-        if self.mission == "kepler":
-            return f"kepler/public/{branch}/{target[:4]}/{target}/"
-        return f"k2/public/{branch}/c{self.campaign}/{target[:4]}00000/{target[4:6]}000/"
+        whole = target_prefix(self.mission, self.target, self.product, sector=self.sector, campaign=self.campaign)
+        return whole[: whole.rindex("/") + 1]
+
+
+def target_prefix(mission: str, target: int, product: str, *, sector: int = 0, campaign: int = 0) -> str:
+    """Return the S3 prefix of one target's files: its folder, or for K2, where a thousand share one, its names in it.
+
+    Parameters
+    ----------
+    mission : "tess", "kepler" or "k2"
+    target : int
+        TIC, KIC or EPIC number.
+    product : "lc" or "tp"
+        TESS keeps both in one folder.
+    sector, campaign : int
+        Of TESS, of K2.
+    """
+    if mission == "tess":
+        tic = f"{target:016d}"
+        return f"tess/public/tid/s{sector:04d}/{tic[:4]}/{tic[4:8]}/{tic[8:12]}/{tic[12:]}/"
+    number = f"{target:09d}"
+    branch = "lightcurves" if product == "lc" else "target_pixel_files"
+    if mission == "kepler":
+        return f"kepler/public/{branch}/{number[:4]}/{number}/"
+    return f"k2/public/{branch}/c{campaign}/{number[:4]}00000/{number[4:6]}000/ktwo{number}-"
 
 
 class LightCurveKey(TargetKey):

@@ -1,53 +1,53 @@
 """What lies in a bucket: paged ListObjectsV2.
 
 Owns the walk over pages and its defences: every key must lie under the prefix that was asked for, a continuation token
-must not come twice, and a listing has a greatest length. It refuses to keep pages: keys are handed on as they come.
+must not come twice, a page must not trickle, and a listing has a greatest length, which several listings can share.
+How a page is read stands in ``listing_page``. It refuses to keep pages: keys are handed on as they come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from starskope.errors import TransferError
-from starskope.transfer.checks import AnswerError, plain_etag
+from starskope.transfer.checks import AnswerError
 from starskope.transfer.client import Client
 from starskope.transfer.faults import NETWORK_ERRORS, explain
+from starskope.transfer.listing_page import ObjectInfo, Page, page_of_answer, parse_page
 from starskope.transfer.pacing import backoff_s
 from starskope.transfer.uris import check_bucket
 
-__all__ = ["ObjectInfo", "list_objects", "list_prefixes"]
+__all__ = ["ListingBudget", "ObjectInfo", "list_objects", "list_prefixes"]
 
 _MAX_EMPTY_PAGES = 100
+_PAGE = "starskope_page"
+_THROTTLES = frozenset({"SlowDown", "Throttling", "ThrottlingException", "429", "503"})
 
 
-@dataclass(frozen=True)
-class ObjectInfo:
-    """One object of a listing.
+class ListingBudget:
+    """Entries that a set of listings may still hold, so that no server fills the memory.
 
     Parameters
     ----------
-    key : str
-        Full key.
-    size : int
-        Bytes.
-    etag : str
-        Without quotes; empty when the server gave none.
-    last_modified : datetime.datetime or None
-        UTC.
+    max_entries : int
+        Keys and "directories" of all listings together.
     """
 
-    key: str
-    size: int
-    etag: str
-    last_modified: datetime | None
+    def __init__(self, max_entries: int) -> None:
+        self.max_entries = max_entries
+        self._n_left = max_entries
+
+    def take(self, n_entries: int) -> bool:
+        """Count entries; False when there are more than were allowed."""
+        self._n_left -= n_entries
+        return self._n_left >= 0
 
 
 async def list_objects(
-    client: Client, bucket: str, prefix: str, *, start_after: str | None = None
+    client: Client, bucket: str, prefix: str, *, start_after: str | None = None, budget: ListingBudget | None = None
 ) -> AsyncIterator[ObjectInfo]:
     """List the objects under a prefix, page by page.
 
@@ -61,6 +61,8 @@ async def list_objects(
         Only keys that start with it.
     start_after : str, optional
         Only keys that sort after it.
+    budget : ListingBudget, optional
+        Shared with other listings; default: ``max_listed_keys`` of the options for this one.
 
     Yields
     ------
@@ -74,17 +76,14 @@ async def list_objects(
     TransferError
         When the bucket is missing or refused, the answer is not a listing, or every try failed.
     """
-    async for page in _pages(client, bucket, prefix, delimiter=None, start_after=start_after):
-        for entry in page.get("Contents", ()):
-            yield ObjectInfo(
-                key=entry["Key"],
-                size=int(entry["Size"]),
-                etag=plain_etag(entry.get("ETag", "")),
-                last_modified=modified.astimezone(UTC) if (modified := entry.get("LastModified")) else None,
-            )
+    async for page in _pages(client, bucket, prefix, delimiter=None, start_after=start_after, budget=budget):
+        for entry in page.objects:
+            yield entry
 
 
-async def list_prefixes(client: Client, bucket: str, prefix: str) -> list[str]:
+async def list_prefixes(
+    client: Client, bucket: str, prefix: str, *, budget: ListingBudget | None = None
+) -> AsyncIterator[str]:
     """List the "directories" directly under a prefix.
 
     Parameters
@@ -95,10 +94,12 @@ async def list_prefixes(client: Client, bucket: str, prefix: str) -> list[str]:
         Name of the bucket.
     prefix : str
         Empty, or ending in a slash.
+    budget : ListingBudget, optional
+        As for `list_objects`.
 
-    Returns
-    -------
-    list of str
+    Yields
+    ------
+    str
         Full prefixes, each ending in a slash, in order.
 
     Raises
@@ -106,73 +107,95 @@ async def list_prefixes(client: Client, bucket: str, prefix: str) -> list[str]:
     TransferError
         As `list_objects`.
     """
-    prefixes: list[str] = []
-    async for page in _pages(client, bucket, prefix, delimiter="/", start_after=None):
-        prefixes.extend(entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
-    return prefixes
+    async for page in _pages(client, bucket, prefix, delimiter="/", start_after=None, budget=budget):
+        for entry in page.prefixes:
+            yield entry
 
 
 async def _pages(
-    client: Client, bucket: str, prefix: str, *, delimiter: str | None, start_after: str | None
-) -> AsyncIterator[dict[str, Any]]:
+    client: Client,
+    bucket: str,
+    prefix: str,
+    *,
+    delimiter: str | None,
+    start_after: str | None,
+    budget: ListingBudget | None,
+) -> AsyncIterator[Page]:
     check_bucket(bucket)
+    budget = budget or ListingBudget(client.options.max_listed_keys)
     arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **client.request_arguments}
     if delimiter is not None:
         arguments["Delimiter"] = delimiter
     if start_after is not None:
         arguments["StartAfter"] = start_after
-    tokens: set[str] = set()
-    n_keys = n_empty = 0
+    # Tokens are as long as the server likes: what is kept of each is not.
+    tokens: set[int] = set()
+    n_empty = 0
+    # The events of one client: registered again under the same name, they stay one.
+    client.s3.meta.events.register("before-parse.s3.ListObjectsV2", _read_page, unique_id=_PAGE)
     while True:
         page = await _one_page(client, bucket, prefix, arguments)
-        n_here = len(page.get("Contents", ())) + len(page.get("CommonPrefixes", ()))
-        n_keys += n_here
+        n_here = len(page.objects) + len(page.prefixes)
         n_empty = 0 if n_here else n_empty + 1
-        if n_keys > client.options.max_listed_keys:
-            limit = client.options.max_listed_keys
+        if not budget.take(n_here):
+            limit = budget.max_entries
             raise _listing_error(bucket, prefix, f"more than {limit} keys: narrow the prefix or raise max_listed_keys")
         yield page
-        if not page.get("IsTruncated"):
+        if not page.is_truncated:
             return
-        token = page.get("NextContinuationToken")
-        if not token:
+        if not page.token:
             raise _listing_error(bucket, prefix, "the listing says that it goes on but not where")
-        if token in tokens or n_empty > _MAX_EMPTY_PAGES:
+        if (mark := hash(page.token)) in tokens or n_empty > _MAX_EMPTY_PAGES:
             raise _listing_error(bucket, prefix, "the listing runs in a circle: the server repeats its pages")
-        tokens.add(token)
+        tokens.add(mark)
         arguments.pop("StartAfter", None)
-        arguments["ContinuationToken"] = token
+        arguments["ContinuationToken"] = page.token
 
 
-async def _one_page(client: Client, bucket: str, prefix: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _read_page(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Read a page in place of botocore's parser, which builds a tree, dictionaries and slow times; errors stay its."""
+    if response_dict["status_code"] == 200:
+        customized_response_dict[_PAGE] = parse_page(response_dict["body"])
+        response_dict["body"] = b""
+
+
+async def _one_page(client: Client, bucket: str, prefix: str, arguments: dict[str, Any]) -> Page:
     options = client.options
-    text = ""
-    for n_failed in range(1, options.max_attempts + 1):
-        try:
-            page: dict[str, Any] = await client.s3.list_objects_v2(**arguments)
-            _check_page(page, prefix)
-        except NETWORK_ERRORS as error:
-            fault = explain(error, client, bucket)
-            text = fault.text
-            if not fault.retry:
-                raise _listing_error(bucket, prefix, text) from error
-        else:
-            return page
-        if n_failed < options.max_attempts:
-            await asyncio.sleep(backoff_s(n_failed, options.backoff_base_s, options.backoff_max_s, client.rng))
-    raise _listing_error(bucket, prefix, f"{text} (after {options.max_attempts} tries)")
+    start_s = time.monotonic()
+    n_failed = 0
+    while True:
+        left_s = options.retry_seconds - (time.monotonic() - start_s)
+        async with client.pace.slot() as slot:
+            try:
+                # A page has no right to trickle: it is small.
+                async with asyncio.timeout(max(left_s, options.stall_timeout_s)):
+                    answer: dict[str, Any] = await client.s3.list_objects_v2(**arguments)
+                page = answer.get(_PAGE) or page_of_answer(answer)
+                _check_page(page, prefix)
+            except NETWORK_ERRORS as error:
+                fault = explain(error, client, bucket)
+                if not fault.retry:
+                    raise _listing_error(bucket, prefix, fault.text) from error
+                if fault.code in _THROTTLES:
+                    slot.throttled()
+            else:
+                slot.succeeded()
+                return page
+        n_failed += 1
+        if n_failed >= options.max_attempts or time.monotonic() - start_s >= options.retry_seconds:
+            tries = "1 try" if n_failed == 1 else f"{n_failed} tries"
+            raise _listing_error(bucket, prefix, f"{fault.text} (after {tries})")
+        await asyncio.sleep(backoff_s(n_failed, options.backoff_base_s, options.backoff_max_s, client.rng))
 
 
-def _check_page(page: dict[str, Any], prefix: str) -> None:
+def _check_page(page: Page, prefix: str) -> None:
     """Refuse an answer that parses but is no listing of this prefix."""
-    if "Name" not in page or "IsTruncated" not in page:
-        raise AnswerError("the answer is not an S3 listing: is the endpoint right?")
-    for entry in page.get("Contents", ()):
-        if not str(entry.get("Key", "")).startswith(prefix) or int(entry.get("Size", -1)) < 0:
-            raise AnswerError(f"the listing holds {str(entry.get('Key', ''))[:200]!r}, which was not asked for")
-    for entry in page.get("CommonPrefixes", ()):
-        if not str(entry.get("Prefix", "")).startswith(prefix):
-            raise AnswerError(f"the listing holds {str(entry.get('Prefix', ''))[:200]!r}, which was not asked for")
+    for entry in page.objects:
+        if not entry.key.startswith(prefix) or entry.size < 0:
+            raise AnswerError(f"the listing holds {entry.key[:200]!r}, which was not asked for")
+    for text in page.prefixes:
+        if not text.startswith(prefix):
+            raise AnswerError(f"the listing holds {text[:200]!r}, which was not asked for")
 
 
 def _listing_error(bucket: str, prefix: str, text: str) -> TransferError:
