@@ -15,6 +15,7 @@ from small_sector import CROWDED, assert_same_products, config_for, frame_files
 
 from starskope import starblocks
 from starskope.conclusions import conclude_signals
+from starskope.curves import masks
 from starskope.curves.container import LightCurves
 from starskope.errors import FrameError
 from starskope.frames.decode import read_frame
@@ -237,7 +238,7 @@ def test_memory_does_not_grow_with_the_stars(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two blocks and six: what four blocks of spectra weigh is never held together."""
-    monkeypatch.setattr(starblocks, "_JUDGES", 500)  # as many of them in both
+    monkeypatch.setattr(masks, "MOST_JUDGES", 500)  # as many of them in both
     header = Stack.read(undisturbed / "stack.fits").header
     ra, dec = TanSip.from_header(header).pixel_to_world(30.0, 70.0)
     n_time, peaks = 2000, []
