@@ -22,7 +22,7 @@ from starskope.archive.cubes import Cube
 from starskope.errors import FrameError, StarskopeError, TransferError
 from starskope.frames.cutout_axis import FrameAxis, make_axis
 from starskope.frames.cutout_planes import cut_planes
-from starskope.frames.cutout_ranges import PixelRanges, moving_ranges, scatter, static_ranges
+from starskope.frames.cutout_ranges import Fanout, Piece, PixelRanges, moving_ranges, static_ranges
 from starskope.frames.sources import FrameSource
 from starskope.layout.fits import FFI_LEAD, FFI_PLANE_REQUEST, locate_image
 from starskope.transfer.options import TransferOptions
@@ -161,13 +161,10 @@ class CubePixels(PixelSource):
         plan, wanted = self._plan(row0, col0, shape)
         _blank(row0, col0, self.axis.shape, flux, flux_err)
         filled = Filled(plan.n_read, plan.n_bytes)
-        layout = self._cube.layout
-
-        def decode(reads: list[tuple[int, bytes]]) -> None:
-            for index, data in reads:
-                scatter(data, index, plan, wanted, layout, row0, col0, flux, flux_err)
-
-        waiting: list[tuple[int, bytes]] = []
+        fanout = Fanout(
+            plan, wanted, self._cube.layout, row0, col0, flux, flux_err, most_kept=self._options.bytes_in_flight
+        )
+        ready: list[Piece] = []
         held = 0
         async with _Decoders(workers) as decoders:
             reads = self._cube.read_many(plan.reads, self._options.bytes_in_flight)
@@ -176,17 +173,16 @@ class CubePixels(PixelSource):
                     if isinstance(got, TransferError):
                         if not skip:
                             raise got
-                        parts = plan.parts_of(index)
-                        for target in np.unique(wanted.target[plan.part_range[parts]]).tolist():
+                        for target in set(fanout.target_of_part[plan.parts_of(index)].tolist()):
                             filled.lost_targets.setdefault(target, str(got))
                         continue
-                    waiting.append((index, got))
+                    ready += fanout.take(index, got)
                     held += len(got)
                     progress(len(got))
                     if held >= _DECODE_BYTES:
-                        await decoders.run(decode, waiting)
-                        waiting, held = [], 0
-            await decoders.run(decode, waiting)
+                        await decoders.run(fanout.decode, ready)
+                        ready, held = [], 0
+            await decoders.run(fanout.decode, ready + fanout.rest())
         for target in filled.lost_targets:
             flux[target] = flux_err[target] = np.nan
         return filled

@@ -7,7 +7,9 @@ are (``frames.cutout_places``). Pixels that lie off the frame have no bytes; the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,13 @@ from numpy.typing import NDArray
 from starskope.layout.cube import CubeLayout
 from starskope.transfer.planning import Plan
 
-__all__ = ["PixelRanges", "moving_ranges", "scatter", "static_ranges"]
+__all__ = ["Fanout", "Piece", "PixelRanges", "moving_ranges", "static_ranges"]
 
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 F32 = NDArray[np.float32]
+Piece = tuple[int, bytes]
+"""Part of a plan, and the bytes of the read that it lies in."""
 
 _VALUE = 8  # bytes of one pixel of one frame: flux and error
 
@@ -100,66 +104,109 @@ def moving_ranges(layout: CubeLayout, row0: I32, col0: I32, shape: tuple[int, in
     return PixelRanges(np.concatenate(ranges), np.concatenate(owners))
 
 
-def scatter(
-    data: bytes,
-    read: int,
-    plan: Plan,
-    wanted: PixelRanges,
-    layout: CubeLayout,
-    row0: I32,
-    col0: I32,
-    flux: F32,
-    flux_err: F32,
-) -> None:
-    """Hand the values of one read to every target that wants them.
+class Fanout:
+    """Hands what reads bring to the targets that want it, each value once for each.
 
     Parameters
     ----------
-    data : bytes
-        Of ``plan.reads[read]``.
-    read, plan, wanted, layout
-        Which read of which plan for which ranges.
+    plan : Plan
+    wanted : PixelRanges
+        What the plan was made of.
+    layout : CubeLayout
     row0, col0 : (n_target,) or (n_target, n_frame) int32
     flux, flux_err : (n_target, n_frame, n_row, n_col) float32
-        Written; every bit as it stands in the file.
+        Written by `decode`; every bit as it stands in the file.
+    most_kept : int
+        Bytes that may wait for the rest of their targets.
+
+    Notes
+    -----
+    The rows of a target are decoded one after the other, since each touches nearly every cache line of the result: one
+    row at a time, as they come, takes three times as long. Reads come nearly in order of the file, so what waits is
+    about as many rows of pixels as a cutout has.
     """
-    parts = plan.parts_of(read)
-    target = wanted.target[plan.part_range[parts]]
-    first = (plan.part_start[parts] - layout.data_offset) // _VALUE
-    n_value = (plan.part_stop[parts] - plan.part_start[parts]) // _VALUE
-    place = (plan.part_start[parts] - plan.reads[read, 0]) // _VALUE
-    values = np.frombuffer(data, ">f4").reshape(-1, 2)
-    if row0.ndim == 2:
-        _scatter_moving(values, target, first, n_value, place, layout, row0, col0, flux, flux_err)
-        return
-    n_frame = layout.n_frame
-    for i, start, n, at in zip(target.tolist(), first.tolist(), n_value.tolist(), place.tolist(), strict=True):
-        row, column = divmod(start // n_frame, layout.n_col)
-        n_col = n // n_frame
-        series = values[at : at + n].reshape(n_col, n_frame, 2)
-        r, c = row - int(row0[i]), column - int(col0[i])
-        flux[i, :, r, c : c + n_col] = series[:, :, 0].T
-        flux_err[i, :, r, c : c + n_col] = series[:, :, 1].T
 
+    def __init__(
+        self,
+        plan: Plan,
+        wanted: PixelRanges,
+        layout: CubeLayout,
+        row0: I32,
+        col0: I32,
+        flux: F32,
+        flux_err: F32,
+        *,
+        most_kept: int,
+    ) -> None:
+        self._plan, self._layout = plan, layout
+        self._row0, self._col0, self._flux, self._flux_err = row0, col0, flux, flux_err
+        self._most_kept = most_kept
+        self.target_of_part = wanted.target[plan.part_range]
+        read = np.repeat(np.arange(plan.n_read), np.diff(plan.first_part))
+        self._value = ((plan.part_start - layout.data_offset) // _VALUE).tolist()
+        self._n_value = ((plan.part_stop - plan.part_start) // _VALUE).tolist()
+        self._place = ((plan.part_start - plan.reads[read, 0]) // _VALUE).tolist()
+        self._missing = np.bincount(self.target_of_part, minlength=len(row0)).tolist()
+        self._waiting: dict[int, list[Piece]] = {}
+        self._n_kept = 0
 
-def _scatter_moving(
-    values: NDArray[np.float32],
-    target: I64,
-    first: I64,
-    n_value: I64,
-    place: I64,
-    layout: CubeLayout,
-    row0: I32,
-    col0: I32,
-    flux: F32,
-    flux_err: F32,
-) -> None:
-    owner = np.repeat(np.arange(len(target)), n_value)
-    step = np.arange(len(owner)) - np.repeat(np.cumsum(n_value) - n_value, n_value)
-    number = first[owner] + step
-    pixel, frame = number // layout.n_frame, number % layout.n_frame
-    i = target[owner]
-    r, c = pixel // layout.n_col - row0[i, frame], pixel % layout.n_col - col0[i, frame]
-    source = place[owner] + step
-    flux[i, frame, r, c] = values[source, 0]
-    flux_err[i, frame, r, c] = values[source, 1]
+    def take(self, read: int, data: bytes) -> list[Piece]:
+        """Take the bytes of a read; returns the pieces that `decode` may have now."""
+        parts = self._plan.parts_of(read)
+        pieces = [(part, data) for part in range(parts.start, parts.stop)]
+        if self._row0.ndim == 2:
+            return pieces
+        ready: list[Piece] = []
+        for piece, target in zip(pieces, self.target_of_part[parts].tolist(), strict=True):
+            n_bytes = self._n_value[piece[0]] * _VALUE
+            waiting = self._waiting.setdefault(target, [])
+            waiting.append(piece)
+            self._n_kept += n_bytes
+            self._missing[target] -= 1
+            if not self._missing[target]:
+                ready += self._release(target)
+        while self._n_kept > self._most_kept and self._waiting:
+            ready += self._release(next(iter(self._waiting)))
+        return ready
+
+    def rest(self) -> list[Piece]:
+        """Return what still waits, for rows that will never come."""
+        return [piece for target in list(self._waiting) for piece in self._release(target)]
+
+    def _release(self, target: int) -> list[Piece]:
+        pieces = self._waiting.pop(target)
+        self._n_kept -= sum(self._n_value[part] for part, _ in pieces) * _VALUE
+        return pieces
+
+    def decode(self, pieces: Sequence[Piece]) -> None:
+        """Put values into the arrays; for threads: pieces of different calls touch different values."""
+        if self._row0.ndim == 2:
+            self._decode_moving(pieces)
+            return
+        n_frame, width = self._layout.n_frame, self._layout.n_col
+        for part, data in pieces:
+            target = int(self.target_of_part[part])
+            row, column = divmod(self._value[part] // n_frame, width)
+            n, place = self._n_value[part], self._place[part]
+            n_col = n // n_frame
+            series = np.frombuffer(data, ">f4", 2 * n, _VALUE * place).reshape(n_col, n_frame, 2)
+            r, c = row - int(self._row0[target]), column - int(self._col0[target])
+            self._flux[target, :, r, c : c + n_col] = series[:, :, 0].T
+            self._flux_err[target, :, r, c : c + n_col] = series[:, :, 1].T
+
+    def _decode_moving(self, pieces: Sequence[Piece]) -> None:
+        """Each piece is one pixel during some frames: gather all of one read at once."""
+        n_frame, width = self._layout.n_frame, self._layout.n_col
+        for data, group in groupby(pieces, key=lambda piece: piece[1]):
+            parts = np.array([part for part, _ in group], np.int64)
+            n_value = np.array([self._n_value[part] for part in parts], np.int64)
+            owner = parts.repeat(n_value)
+            step = np.arange(len(owner)) - np.repeat(np.cumsum(n_value) - n_value, n_value)
+            number = np.array([self._value[part] for part in parts], np.int64).repeat(n_value) + step
+            source = np.array([self._place[part] for part in parts], np.int64).repeat(n_value) + step
+            pixel, frame = number // n_frame, number % n_frame
+            target = self.target_of_part[owner]
+            r, c = pixel // width - self._row0[target, frame], pixel % width - self._col0[target, frame]
+            values = np.frombuffer(data, ">f4").reshape(-1, 2)
+            self._flux[target, frame, r, c] = values[source, 0]
+            self._flux_err[target, frame, r, c] = values[source, 1]
