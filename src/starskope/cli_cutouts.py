@@ -144,6 +144,7 @@ def _to_folder(
     """Write a file for each target that has none, and the index; return all files and one record per target."""
     from starskope.frames.target_list import rows_of, select, write_index
     from starskope.frames.target_pixels import find_files, labels
+    from starskope.frames.target_pixels_read import read_flags
 
     folder.mkdir(exist_ok=True)
     names = labels(rows_of(targets))
@@ -153,6 +154,9 @@ def _to_folder(
         for row, name in enumerate(names)
     ]
     todo = [row for row, name in enumerate(names) if name not in there]
+    for record in records:
+        if record["path"]:
+            record.update(read_flags(folder / record["path"]))
 
     def put(part: Cutouts) -> None:
         rows = [todo[row] for row in part.targets["target"]]

@@ -19,8 +19,9 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from starskope.frames.wcs import TanSip
+from starskope.layout.fits import science_region
 
-__all__ = ["FRAME_SHAPE", "SCIENCE_COLUMNS", "SCIENCE_ROWS", "Cutouts", "empty_failures"]
+__all__ = ["FRAME_SHAPE", "Cutouts", "empty_failures"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -28,10 +29,6 @@ I32 = NDArray[np.int32]
 
 FRAME_SHAPE = (2078, 2136)
 """Rows and columns of a full TESS frame, collateral pixels included."""
-SCIENCE_ROWS = (0, 2048)
-"""First science row and the one after the last, 0-based."""
-SCIENCE_COLUMNS = (44, 2092)
-"""First science column and the one after the last, 0-based."""
 
 
 def empty_failures() -> Table:
@@ -198,11 +195,9 @@ class Cutouts:
 
     @property
     def collateral(self) -> NDArray[np.bool_]:
-        """(n_target,): some pixels are no sky: off the frame, or of its collateral rows and columns.
-
-        Meaningful for full TESS frames; trimmed frames keep no count of what was cut off.
-        """
-        return self._leaves(SCIENCE_ROWS, SCIENCE_COLUMNS)
+        """(n_target,): some pixels see no sky: off the frame, or of its collateral rows and columns."""
+        rows, columns = science_region(self.header, self.frame_shape)
+        return self._leaves((rows.start, rows.stop), (columns.start, columns.stop))
 
     def _leaves(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_]:
         n_row, n_col = self.shape

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from starskope.frames.cutout_set import Cutouts
 from starskope.frames.cutout_wcs import LinearWcs
@@ -179,6 +180,7 @@ def _shared_cards(cutouts: Cutouts) -> list[tuple[str, Any, str]]:
         *((keyword, _Of(keyword), comment) for keyword, _, comment in _OF_STAR),
         *([("MOVING", True, "every frame has its own place")] if cutouts.is_moving else []),
         ("EDGE", _Of("EDGE"), "some pixels lie off the frame and are NaN"),
+        ("COLLAT", _Of("COLLAT"), "some pixels see no sky, EDGE included"),
     ]
 
 
@@ -299,8 +301,10 @@ def _aperture_cards(cutouts: Cutouts) -> list[tuple[str, Any, str]]:
     return [*cards, ("INHERIT", True, "")]
 
 
-def target_values(cutouts: Cutouts, index: int, fit: LinearWcs | None) -> dict[str, Any]:
-    """Return what the open cards of one target hold, but for the sums."""
+def target_values(
+    cutouts: Cutouts, index: int, fit: LinearWcs | None, edge: NDArray[np.bool_], collateral: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return what the open cards of one target hold, but for the sums; edge and collateral are those of the set."""
     targets = cutouts.targets
     half = _half_frame(cutouts)
     times = cutouts.time[index][np.isfinite(cutouts.time[index])]
@@ -311,7 +315,8 @@ def target_values(cutouts: Cutouts, index: int, fit: LinearWcs | None) -> dict[s
         "TSTART": start,
         "TSTOP": stop,
         "TELAPSE": None if start is None or stop is None else stop - start,
-        "EDGE": bool(cutouts.edge[index]),
+        "EDGE": bool(edge[index]),
+        "COLLAT": bool(collateral[index]),
         "OBJECT": _name(cutouts, index),
     }
     for keyword, column, _ in _OF_STAR:

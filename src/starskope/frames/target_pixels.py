@@ -90,6 +90,7 @@ class _Writer:
         self._fit = None
         if cutouts.wcs is not None and not cutouts.is_moving:
             self._fit = fit_linear(cutouts.wcs, cutouts.row0, cutouts.col0, cutouts.shape)
+        self._edge, self._collateral = cutouts.edge, cutouts.collateral
         self._rows = _Rows()
 
     def _field(self, code: str, n_pixel: int) -> tuple[Any, ...]:
@@ -109,7 +110,7 @@ class _Writer:
             table["RAWX"], table["RAWY"] = cutouts.col0[index] + 1, cutouts.row0[index] + 1
             table["RA"], table["DEC"] = cutouts.path_ra[index], cutouts.path_dec[index]
         aperture = cutouts.on_frame(index).astype(">i4").tobytes()
-        values = target_values(cutouts, index, self._fit)
+        values = target_values(cutouts, index, self._fit, self._edge, self._collateral)
         body = memoryview(table.view(np.uint8).data)
         return [
             _header(self._headers.primary, values, 0),

@@ -21,12 +21,28 @@ from starskope.frames.cutout_set import FRAME_SHAPE, Cutouts
 from starskope.frames.wcs import TanSip, has_wcs
 from starskope.layout.bintable import BinaryTable
 from starskope.layout.fits import iter_hdus
+from starskope.layout.header import parse_header
 
-__all__ = ["read_file", "read_files"]
+__all__ = ["read_file", "read_files", "read_flags"]
 
 _ENDINGS = ("_starskope.fits", "_astrocut.fits")
+_MOST_HEADER_BYTES = 28_800
 _NEEDED = ("TIME", "TIMECORR", "FLUX", "FLUX_ERR", "QUALITY")
 _OF_STAR = {"TICID": "tic_id", "TESSMAG": "tmag", "TEFF": "teff", "LOGG": "logg", "RADIUS": "rad"}
+
+
+def read_flags(path: Path) -> dict[str, Any]:
+    """Return what the first header of a file tells: ``sector``, ``camera``, ``ccd``, ``edge``, ``collateral``.
+
+    Raises
+    ------
+    FrameError
+        It is no FITS file.
+    """
+    with path.open("rb") as file:
+        primary = parse_header(file.read(_MOST_HEADER_BYTES), name=path.name)
+    place = {name: _integer(primary.get(name.upper())) for name in ("sector", "camera", "ccd")}
+    return {**place, "edge": primary.get("EDGE") is True, "collateral": primary.get("COLLAT") is True}
 
 
 def read_files(path: Path) -> Cutouts:
