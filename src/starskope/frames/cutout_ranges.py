@@ -121,9 +121,9 @@ class Fanout:
 
     Notes
     -----
-    The rows of a target are decoded one after the other, since each touches nearly every cache line of the result: one
-    row at a time, as they come, takes three times as long. Reads come nearly in order of the file, so what waits is
-    about as many rows of pixels as a cutout has.
+    The rows of a target are decoded together, since each touches nearly every cache line of the result: as they come,
+    they take four times as long. Reads come nearly in order of the file, so what waits is about as many rows of pixels
+    as a cutout has.
     """
 
     def __init__(
@@ -183,16 +183,42 @@ class Fanout:
         if self._row0.ndim == 2:
             self._decode_moving(pieces)
             return
+        for target, group in groupby(pieces, key=lambda piece: int(self.target_of_part[piece[0]])):
+            of_target = sorted(group, key=lambda piece: self._value[piece[0]])
+            rows, columns = self._inside(target)
+            n_value = sum(self._n_value[part] for part, _ in of_target)
+            if n_value == len(rows) * len(columns) * self._layout.n_frame:
+                self._decode_whole(target, of_target, rows, columns)
+            else:
+                self._decode_parts(target, of_target)
+
+    def _inside(self, target: int) -> tuple[range, range]:
+        """Rows and columns of a cutout that lie on the frame."""
+        first, n_row = int(self._row0[target]), self._flux.shape[2]
+        left, n_col = int(self._col0[target]), self._flux.shape[3]
+        rows = range(max(0, -first), min(n_row, self._layout.n_row - first))
+        return rows, range(max(0, -left), min(n_col, self._layout.n_col - left))
+
+    def _decode_whole(self, target: int, pieces: Sequence[Piece], rows: range, columns: range) -> None:
+        shape = len(rows), len(columns), self._layout.n_frame, 2
+        values = np.frombuffer(b"".join([self._bytes(piece) for piece in pieces]), ">f4").reshape(shape)
+        place = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+        self._flux[target][:, *place] = values[..., 0].transpose(2, 0, 1)
+        self._flux_err[target][:, *place] = values[..., 1].transpose(2, 0, 1)
+
+    def _decode_parts(self, target: int, pieces: Sequence[Piece]) -> None:
         n_frame, width = self._layout.n_frame, self._layout.n_col
-        for part, data in pieces:
-            target = int(self.target_of_part[part])
-            row, column = divmod(self._value[part] // n_frame, width)
-            n, place = self._n_value[part], self._place[part]
-            n_col = n // n_frame
-            series = np.frombuffer(data, ">f4", 2 * n, _VALUE * place).reshape(n_col, n_frame, 2)
+        for piece in pieces:
+            row, column = divmod(self._value[piece[0]] // n_frame, width)
+            series = np.frombuffer(self._bytes(piece), ">f4").reshape(-1, n_frame, 2)
             r, c = row - int(self._row0[target]), column - int(self._col0[target])
-            self._flux[target, :, r, c : c + n_col] = series[:, :, 0].T
-            self._flux_err[target, :, r, c : c + n_col] = series[:, :, 1].T
+            self._flux[target, :, r, c : c + len(series)] = series[:, :, 0].T
+            self._flux_err[target, :, r, c : c + len(series)] = series[:, :, 1].T
+
+    def _bytes(self, piece: Piece) -> memoryview:
+        part, data = piece
+        start = self._place[part] * _VALUE
+        return memoryview(data)[start : start + self._n_value[part] * _VALUE]
 
     def _decode_moving(self, pieces: Sequence[Piece]) -> None:
         """Each piece is one pixel during some frames: gather all of one read at once."""
