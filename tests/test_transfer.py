@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -24,7 +23,6 @@ from starskope.transfer.checks import AnswerError, check_extent
 from starskope.transfer.client import open_client
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
-from starskope.transfer.pacing import backoff_s
 from starskope.transfer.ranged import RangeRead, read_range
 from starskope.transfer.uris import S3Uri, local_name
 
@@ -220,21 +218,6 @@ def test_no_key_leaves_the_destination(key: str) -> None:
 def test_unsafe_names_are_refused(key: str) -> None:
     with pytest.raises(ValueError, match=r"cannot be stored as a file"):
         local_name(key)
-
-
-@given(st.integers(1, 10_000), st.floats(0, 10), st.floats(0, 100), st.integers(0, 2**32))
-def test_waits_are_jittered_within_their_ceiling(n_failed: int, base_s: float, max_s: float, seed: int) -> None:
-    wait = backoff_s(n_failed, base_s, max_s, random.Random(seed))
-    assert 0 <= wait <= min(max_s, base_s * 2.0 ** min(n_failed, 60))
-
-
-def test_waits_grow_and_spread() -> None:
-    rng = random.Random(0)
-    waits = np.array([[backoff_s(n, 0.2, 10.0, rng) for _ in range(4000)] for n in (1, 3, 20)])
-    np.testing.assert_allclose(waits.mean(axis=1), [0.2, 0.8, 5.0], rtol=0.05)
-    np.testing.assert_allclose(waits.std(axis=1), np.array([0.4, 1.6, 10.0]) / 12**0.5, rtol=0.05)
-    with pytest.raises(ValueError, match=r"at least 1"):
-        backoff_s(0, 0.2, 1.0, rng)
 
 
 def _headers(first: int, last: int, size: int, length: int | None = None, etag: str = '"e"') -> dict[str, str]:
