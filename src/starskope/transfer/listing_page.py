@@ -20,6 +20,8 @@ __all__ = ["ObjectInfo", "Page", "page_of_answer", "parse_page"]
 
 MAX_ENTRIES = 10_000
 """Ten times what S3 puts on a page; other servers go up to a few thousand."""
+_MAX_DEPTH = 16  # S3 has four: expat keeps a record of every element that is open
+_MAX_ELEMENTS = 20 * MAX_ENTRIES
 _OBJECT_PARTS = frozenset({"Key", "Size", "ETag", "LastModified"})
 
 
@@ -111,6 +113,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._depth = 0
+        self._n_element = 0
         self._group = ""  # the child of the root that is open
         self._text: list[str] = []
         self._entry: dict[str, str] = {}
@@ -150,6 +153,9 @@ class _Reader:
     def _start(self, name: str, _: dict[str, str]) -> None:
         depth = self._depth
         self._depth = depth + 1
+        self._n_element += 1
+        if depth >= _MAX_DEPTH or self._n_element > _MAX_ELEMENTS:
+            raise AnswerError("the answer nests deeper, or holds more elements, than an S3 listing")
         self._text.clear()
         if depth == 1:
             self._group = name
