@@ -21,7 +21,7 @@ from starskope.transfer.stored import FileSums
 from starskope.transfer.sums import running_sum
 from starskope.transfer.uris import S3Uri
 
-__all__ = ["Sender"]
+__all__ = ["Sender", "n_attempts"]
 
 _PART_BYTES = 16 * 2**20
 _MAX_PARTS = 10_000
@@ -62,7 +62,7 @@ class Sender:
         config = Config(
             connect_timeout=options.connect_timeout_s,
             read_timeout=options.stall_timeout_s,
-            retries={"total_max_attempts": _n_attempts(options), "mode": "standard"},
+            retries={"total_max_attempts": n_attempts(options), "mode": "standard"},
             max_pool_connections=2 * options.max_objects,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -214,6 +214,6 @@ class Sender:
         return {"RequestPayer": "requester"} if self.options.request_payer else {}
 
 
-def _n_attempts(options: TransferOptions) -> int:
+def n_attempts(options: TransferOptions) -> int:
     """Return how often botocore may try a request, such that a server which never answers is given up in time."""
     return max(1, min(options.max_attempts, int(options.retry_seconds // options.stall_timeout_s)))
