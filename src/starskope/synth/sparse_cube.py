@@ -43,11 +43,10 @@ def pixel_values(rows: ArrayLike, columns: ArrayLike, n_frame: int, n_col: int) 
     (..., n_frame, 2) float32
         Flux and error, 64 to 128, as good as unique: 23 bits of a counter's product.
     """
-    pixel: NDArray[np.uint64] = np.multiply(np.asarray(rows, np.uint64), np.uint64(n_col), dtype=np.uint64)
-    pixel = np.add(pixel, np.asarray(columns, np.uint64), dtype=np.uint64)
-    first = pixel * np.uint64(2 * n_frame)
-    counter: NDArray[np.uint64] = first[..., None] + np.arange(1, 2 * n_frame + 1, dtype=np.uint64)
-    bits: NDArray[np.uint32] = ((counter * _MIX) >> np.uint64(41)).astype(np.uint32) | _EXPONENT
+    pixel = np.asarray(rows, np.int64) * n_col + np.asarray(columns, np.int64)
+    counter = 2 * n_frame * pixel[..., None] + np.arange(1, 2 * n_frame + 1)
+    mixed: NDArray[np.uint64] = counter.astype(np.uint64) * _MIX
+    bits: NDArray[np.uint32] = (mixed >> np.uint64(41)).astype(np.uint32) | _EXPONENT
     return bits.view(np.float32).reshape(*pixel.shape, n_frame, 2)
 
 
