@@ -211,7 +211,7 @@ def _add_archive(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-attempts", type=int, default=5, metavar="N", help="tries per object (default: 5)")
     group.add_argument(
-        "--retry-seconds", type=float, default=60.0, metavar="S", help="most seconds an object may wait (default: 60)"
+        "--retry-seconds", type=float, default=45.0, metavar="S", help="most seconds an object may wait (default: 45)"
     )
     group.add_argument(
         "--stall-timeout", type=float, default=15.0, metavar="S", help="seconds without a byte (default: 15)"

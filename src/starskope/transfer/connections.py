@@ -50,6 +50,10 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]
     step_bytes: ClassVar[int] = 2**18
     _connector_args: dict[str, Any]
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._contexts: dict[str | None, Any] = {}
+
     async def send(self, request: Any) -> Any:
         """Send a request of botocore; an answer that is no object's body has a greatest length."""
         token = _is_bulk.set(bool(request.stream_output))
@@ -72,6 +76,12 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]
                 if place not in self._sessions:
                     self._sessions[place] = await self._open(proxy_url, is_fresh=place[1])
         return self._sessions[place]
+
+    def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+        # Reading the certificates of the system takes longer than many a request: once is enough.
+        if proxy_url not in self._contexts:
+            self._contexts[proxy_url] = super()._build_ssl_contexts(proxy_url)
+        return self._contexts[proxy_url]
 
     async def _open(self, proxy_url: str | None, *, is_fresh: bool) -> _Session:
         kept: dict[str, Any] = self._connector_args

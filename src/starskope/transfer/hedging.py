@@ -155,7 +155,7 @@ class _Race(Generic[T]):
             await asyncio.wait({self.second})
 
     def _late(self) -> None:
-        if self.seconds() < self._deadline_s and self._gate.try_enter():
+        if self.seconds() < self._deadline_s and self._gate.try_exceed():
             if self._latency.may_hedge():
                 self.second = self._loop.create_task(self._run_second())
                 self.second.add_done_callback(self._second_ended)

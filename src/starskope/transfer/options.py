@@ -116,7 +116,8 @@ class TransferOptions:
     write_bytes : int
         Bytes gathered before they go to the disk in one call.
     max_listed_keys : int
-        A listing longer than this is refused, so that no server can fill the memory.
+        A listing, or all listings of one search, longer than this is refused, so that no server can fill the memory.
+        A whole sector has up to 400,000.
 
     Raises
     ------
@@ -125,8 +126,8 @@ class TransferOptions:
 
     Notes
     -----
-    With the defaults a fault that never ends is given up after at most 60 s without progress, the try under way then
-    (15 s) and the waits (below 7 s).
+    With the defaults a fault that never ends is given up within 70 s: 45 s without progress, and at most what was left
+    of a try (18 s) and of a wait.
     """
 
     endpoint_url: str | None = None
@@ -142,7 +143,7 @@ class TransferOptions:
     pace_decrease: float = 0.5
     max_objects: int = 8
     max_attempts: int = 5
-    retry_seconds: float = 60.0
+    retry_seconds: float = 45.0
     renew_bytes: int = 64 * 2**20
     max_replaced: int = 2
     max_lost: int = 8
@@ -161,7 +162,7 @@ class TransferOptions:
     bytes_in_flight: int = 256 * 2**20
     step_bytes: int = 2**18
     write_bytes: int = 2**22
-    max_listed_keys: int = 10_000_000
+    max_listed_keys: int = 1_000_000
 
     def __post_init__(self) -> None:
         for name in (*_COUNTS, *_POSITIVE):

@@ -129,6 +129,7 @@ class QuickReads:
             return
         _, proxy = await self._connections.session_for(url)
         kept = {name: value for name, value in sent.items() if name not in _OF_ONE_REQUEST}
+        kept["accept-encoding"] = "identity"  # as aiobotocore says: bytes of the object, not of a packed copy
         content = sent.get("x-amz-content-sha256", "")
         self._addresses[uri.bucket] = _Address(url.removesuffix(tail), kept, proxy, signing, content)
 

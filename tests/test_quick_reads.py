@@ -1,0 +1,256 @@
+"""Small ranges on the short way: equal to botocore's own, signed alike, hedged, many at once, and leaving nothing."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import fault_server as faults
+import numpy as np
+import pytest
+from fault_server import Fault, FaultServer
+
+from starskope.errors import TransferError
+from starskope.synth.endpoint import Endpoint
+from starskope.transfer import quickread
+from starskope.transfer.client import Client, open_client
+from starskope.transfer.facade import run_sync
+from starskope.transfer.options import TransferOptions
+from starskope.transfer.ranged import RangeRead, ReplacedError, read_range
+from starskope.transfer.ranges import RangeRequest, read_ranges
+from starskope.transfer.uris import S3Uri
+
+BUCKET = "stpubdata"
+CONTENT = np.random.default_rng(11).bytes(200_000)
+ETAG = hashlib.md5(CONTENT).hexdigest()
+URI = S3Uri(BUCKET, "quick/frame-1_a~b.fits")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _objects(endpoint: Endpoint) -> None:
+    endpoint.put(URI.key, CONTENT)
+
+
+@pytest.fixture
+def proxy(endpoint: Endpoint) -> Iterator[FaultServer]:
+    with FaultServer(endpoint.url) as server:
+        yield server
+        assert server.wait_closed(), "a connection was left open"
+    gc.collect()
+
+
+@asynccontextmanager
+async def _ready(server: Any, **changes: Any) -> AsyncIterator[Client]:
+    """A client that has learned the short way."""
+    options: dict[str, Any] = {"max_attempts": 4, "stall_timeout_s": 0.8, "backoff_base_s": 0.01, **changes}
+    async with open_client(TransferOptions(endpoint_url=server.url, **options)) as client:
+        await read_range(client, URI, 0, 1)
+        assert client.quick.knows(URI, 1) == (options.get("small_read_bytes") != 0)
+        yield client
+
+
+async def _collect(client: Client, requests: Any, **named: Any) -> dict[int, RangeRead | TransferError]:
+    found: dict[int, RangeRead | TransferError] = {}
+    async for index, result in read_ranges(client, requests, **named):
+        assert index not in found
+        found[index] = result
+    return found
+
+
+@pytest.mark.parametrize("etag", [None, ETAG, f'"{ETAG}"', "0" * 32], ids=["any", "right", "quoted", "wrong"])
+def test_the_short_way_equals_botocores(endpoint: Endpoint, etag: str | None) -> None:
+    rng = np.random.default_rng(5)
+    edges = [(0, 1), (0, 200_000), (199_999, 1), (199_999, 50), (200_000, 1), (10**9, 5), (0, 10**6)]
+    spans = edges + list(zip(rng.integers(0, 210_000, 20).tolist(), rng.integers(1, 30_000, 20).tolist(), strict=True))
+
+    async def outcome(client: Client, start: int, stop: int) -> Any:
+        try:
+            return await read_range(client, URI, start, stop, etag=etag)
+        except TransferError as error:
+            return type(error), str(error)
+
+    async def both() -> None:
+        async with _ready(endpoint) as quick, _ready(endpoint, small_read_bytes=0) as plain:
+            for start, n_bytes in spans:
+                first, second = [await outcome(client, start, start + n_bytes) for client in (quick, plain)]
+                assert first == second
+                if etag != "0" * 32 and start < len(CONTENT):
+                    assert first.data == CONTENT[start : start + n_bytes]
+
+    run_sync(both())
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("etag", [None, ETAG])
+def test_both_ways_send_the_same_request(
+    proxy: FaultServer, monkeypatch: pytest.MonkeyPatch, signed: bool, etag: str | None
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLEEXAMPLE00")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret/+words")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token==")
+
+    async def both() -> None:
+        for changes in ({}, {"small_read_bytes": 0}):
+            async with _ready(proxy, signed=signed, request_payer=signed, **changes) as client:
+                assert (await read_range(client, URI, 5, 17, etag=etag)).data == CONTENT[5:17]
+
+    run_sync(both())
+    quick, plain = proxy.requests[1], proxy.requests[3]
+    for name in ("amz-sdk-invocation-id", "amz-sdk-request"):
+        assert name not in quick.headers, "this request did not go the short way"
+        del plain.headers[name]
+    if signed:
+        assert quick.headers["x-amz-security-token"] == "token=="
+        assert quick.headers["x-amz-request-payer"] == "requester"
+        for request in (quick, plain):
+            date = request.headers.pop("x-amz-date")
+            assert request.headers["authorization"].startswith(
+                f"AWS4-HMAC-SHA256 Credential=AKIAEXAMPLEEXAMPLE00/{date[:8]}"
+            )
+            request.headers["authorization"] = "of its second"
+    assert quick.target == plain.target
+    assert quick.headers == plain.headers
+
+
+def test_a_signer_that_is_not_understood_means_the_long_way(
+    endpoint: Endpoint, proxy: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short way is taken only when its signature of botocore's own request is botocore's."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLEEXAMPLE00")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr("starskope.transfer.signing.authorization", lambda *_: "AWS4-HMAC-SHA256 something else")
+
+    async def read() -> None:
+        options = TransferOptions(endpoint_url=proxy.url, signed=True)
+        async with open_client(options) as client:
+            for _ in range(3):
+                assert (await read_range(client, URI, 7, 9)).data == CONTENT[7:9]
+                assert not client.quick.knows(URI, 2)
+
+    run_sync(read())
+    assert all("amz-sdk-request" in request.headers for request in proxy.requests)
+
+
+@pytest.mark.parametrize("name", ["_create_connector", "_get_session"])
+def test_an_aiobotocore_of_other_insides_is_used_as_it_is(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("starskope.transfer.connections._NEEDED", (name + "_gone",))
+
+    async def read() -> bytes:
+        async with open_client(TransferOptions(endpoint_url=endpoint.url)) as client:
+            await read_range(client, URI, 0, 1)
+            assert not client.quick.knows(URI, 1)
+            return (await read_range(client, URI, 3, 30)).data
+
+    assert run_sync(read()) == CONTENT[3:30]
+
+
+@pytest.mark.parametrize(
+    "key", ["quick/a b.bin", "quick/é+&?#.bin", "quick/./x", "quick/../x", "/quick/x", "quick//x", "quick/"]
+)
+def test_keys_of_disputed_spelling_go_the_long_way(endpoint: Endpoint, key: str) -> None:
+    assert quickread._PLAIN_KEY.fullmatch(key) is None
+    if "/." in key or key.startswith("/") or key.endswith("/"):
+        return
+    endpoint.put(key, key.encode() * 10)
+
+    async def read() -> bytes:
+        async with _ready(endpoint) as client:
+            return (await read_range(client, S3Uri(BUCKET, key), 0, 1000)).data
+
+    assert run_sync(read()) == key.encode() * 10
+
+
+def test_an_answer_that_botocore_must_judge_is_put_to_it(proxy: FaultServer, endpoint: Endpoint) -> None:
+    endpoint.put("quick/private.bin", b"x", acl="private")
+
+    async def read() -> None:
+        async with _ready(proxy) as client:
+            with pytest.raises(TransferError, match=r"403.*not open to unsigned requests; ask for signed ones"):
+                await read_range(client, S3Uri(BUCKET, "quick/private.bin"), 0, 1)
+            with pytest.raises(TransferError, match=r"no such object .*404 NoSuchKey"):
+                await read_range(client, S3Uri(BUCKET, "quick/absent.bin"), 0, 1)
+            assert (await read_range(client, URI, 0, 4)).data == CONTENT[:4]
+
+    run_sync(read())
+
+
+FAULTS = [
+    (faults.reset, "the connection broke"),
+    (faults.early_close, "the connection broke"),
+    (faults.close_at_once, "the connection broke"),
+    (faults.stall, "stalled: no byte for 0.8 s"),
+    (faults.stall_before_head, "stalled: no byte for 0.8 s"),
+    (faults.slow_down, "503 SlowDown"),
+    (faults.internal_error, "the server answered 500"),
+    (faults.wrong_content_range, "the answer says"),
+    (faults.no_content_range, "Content-Range"),
+    (faults.garbage, "is the endpoint right?"),
+    (faults.not_http, "does not speak HTTP"),
+    (faults.range_ignored, "ignored the range"),
+    (faults.short_length, "Content-Length is"),
+]
+
+
+@pytest.mark.parametrize(("fault", "words"), FAULTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_small_range_meets_the_same_faults(proxy: FaultServer, fault: Fault, words: str) -> None:
+    async def read() -> None:
+        async with _ready(proxy, hedge_share=0.0) as client:
+            plan = proxy.plan(fault, 2)
+            assert (await read_range(client, URI, 1000, 9000)).data == CONTENT[1000:9000]
+            assert plan.applied == 2
+            plan = proxy.plan(fault)
+            with pytest.raises(TransferError) as caught:
+                await read_range(client, URI, 1000, 9000)
+            assert words in str(caught.value)
+            assert "after 4 tries" in str(caught.value)
+            assert caught.value.__cause__ is not None
+
+    run_sync(read())
+
+
+def test_a_pinned_range_of_a_replaced_object_is_refused(proxy: FaultServer) -> None:
+    async def read() -> None:
+        async with _ready(proxy) as client:
+            proxy.plan(faults.other_etag, 1)
+            assert (await read_range(client, URI, 0, 9, etag=ETAG)).data == CONTENT[:9]
+            proxy.plan(faults.other_etag)
+            with pytest.raises(ReplacedError, match="the object changed: its ETag is 0000"):
+                await read_range(client, URI, 0, 9, etag=ETAG)
+            assert len(proxy.requests) == 1 + 2 + 3
+
+    run_sync(read())
+
+
+def test_a_retry_goes_over_a_new_connection(proxy: FaultServer) -> None:
+    async def read() -> None:
+        async with _ready(proxy) as client:
+            for _ in range(3):
+                await read_range(client, URI, 0, 9)
+            assert proxy.n_accepted == 1
+            proxy.plan(faults.slow_down, 2)
+            assert (await read_range(client, URI, 0, 9)).data == CONTENT[:9]
+            assert proxy.n_accepted == 3, "two retries, two new connections, though the old one is alive"
+            await read_range(client, URI, 0, 9)
+            assert proxy.n_accepted == 3
+
+    run_sync(read())
+
+
+def test_complaints_narrow_the_gate_and_successes_widen_it(proxy: FaultServer) -> None:
+    async def read() -> None:
+        requests = [RangeRequest(URI, i, i + 1) for i in range(200)]
+        async with _ready(proxy, start_connections=8, max_connections=32, backoff_base_s=0.0) as client:
+            await _collect(client, requests)
+            assert client.pace.gate().width == 32
+            proxy.plan(faults.slow_down, 4)
+            found = await _collect(client, requests)
+            assert all(isinstance(result, RangeRead) for result in found.values())
+            assert client.pace.gate().n_fallen >= 1
+            assert client.pace.gate().n_busy == 0
+
+    run_sync(read())
