@@ -30,8 +30,16 @@ _CLI = (
 )
 TOP_MODULES = {**dict.fromkeys(_JOB, "job"), **dict.fromkeys(_CLI, "cli")}
 
-_CUTOUTS = {"frames/cutouts.py", "frames/cutout_call.py", "frames/cutout_ccds.py", "frames/cutout_pixels.py"}
-MAY_AWAIT = {"frames/sources.py", "frames/stream.py", *_CUTOUTS, "curves/extract.py", "job.py"}
+_CUTOUTS = {f"frames/cutout_{part}.py" for part in ("call", "ccds", "frames", "pixels", "tasks")}
+MAY_AWAIT = {
+    "frames/decoding.py",
+    "frames/sources.py",
+    "frames/stream.py",
+    *_CUTOUTS,
+    "frames/cutouts.py",
+    "curves/extract.py",
+    "job.py",
+}
 MAKES_LOOPS = {"transfer/facade.py"}
 MAKES_COMPUTE_WORKERS = {"parallel.py"}
 RUNS_A_SERVER = {"synth/endpoint.py"}

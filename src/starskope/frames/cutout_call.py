@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from starskope.frames.cutout_axis import FrameAxis
 from starskope.frames.cutout_ccds import CcdPlace, assign, open_ccd, places_of
-from starskope.frames.cutout_pixels import FFI_BYTES, Filled, PixelSource
+from starskope.frames.cutout_frames import FFI_BYTES
+from starskope.frames.cutout_pixels import Filled, PixelSource
 from starskope.frames.cutout_places import Wanted, corners, on_ccd
 from starskope.frames.cutout_set import Cutouts, empty_failures
 from starskope.transfer.options import TransferOptions

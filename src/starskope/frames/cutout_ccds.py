@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from starskope.archive.cubes import find_cubes_async, open_cube
 from starskope.archive.ffis import find_ffis_async
 from starskope.errors import FrameError
-from starskope.frames.cutout_pixels import CubePixels, PixelSource, PlanePixels
+from starskope.frames.cutout_frames import PlanePixels
+from starskope.frames.cutout_pixels import CubePixels, PixelSource
 from starskope.frames.cutout_places import Wanted, on_ccd
 from starskope.frames.sources import open_source
 from starskope.frames.wcs import TanSip, has_wcs

@@ -1,40 +1,34 @@
-"""Reading the pixels of cutouts: ranges of one cube, or whole planes of many frames.
+"""Reading the pixels of cutouts from a cube, and what any source of their pixels has to do.
 
-Owns both ways from a list of corners to filled arrays, with reading and decoding side by side: bytes are decoded in the
-threads of ``starskope.parallel`` as they come, and no more of them are held than the options allow. Both ways give the
-same bytes. Refuses to place targets (``frames.cutout_places``) and to choose a way (``frames.cutouts``).
+Owns the way from a list of corners to filled arrays by ranges of one cube, with reading and decoding side by side:
+bytes are decoded in the threads of ``starskope.parallel`` as they come, and no more of them are held than the options
+allow. Refuses whole frames (``cutout_frames``), to place targets (``cutout_places``) and to choose a source
+(``cutout_call``).
 """
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from starskope import parallel
 from starskope.archive.cubes import Cube
-from starskope.errors import FrameError, StarskopeError, TransferError
+from starskope.errors import TransferError
 from starskope.frames.cutout_axis import FrameAxis, make_axis
-from starskope.frames.cutout_planes import cut_planes
 from starskope.frames.cutout_ranges import Fanout, Piece, PixelRanges, moving_ranges, static_ranges
-from starskope.frames.sources import FrameSource
-from starskope.layout.fits import FFI_LEAD, FFI_PLANE_REQUEST, locate_image
+from starskope.frames.cutout_tasks import Decoders
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.planning import CostModel, Plan, plan_ranges
 
-__all__ = ["FFI_BYTES", "CubePixels", "Filled", "PixelSource", "PlanePixels"]
+__all__ = ["CubePixels", "Filled", "PixelSource"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
-FFI_BYTES = 2 * FFI_PLANE_REQUEST
-"""Bytes asked for of a frame: headers, image and uncertainty; a full FFI ends before."""
 _DECODE_BYTES = 4 * 2**20  # reads handed to a thread together
 
 
@@ -166,7 +160,7 @@ class CubePixels(PixelSource):
         )
         ready: list[Piece] = []
         held = 0
-        async with _Decoders(workers) as decoders:
+        async with Decoders(workers) as decoders:
             reads = self._cube.read_many(plan.reads, self._options.bytes_in_flight)
             async with aclosing(reads) as coming:
                 async for index, got in coming:
@@ -188,159 +182,9 @@ class CubePixels(PixelSource):
         return filled
 
 
-class PlanePixels(PixelSource):
-    """Whole planes of frames."""
-
-    kind = "ffi"
-
-    def __init__(self, source: FrameSource, axis: FrameAxis, options: TransferOptions) -> None:
-        self.location = source.locations[0].rpartition("/")[0]
-        self.axis = axis
-        self._source, self._options = source, options
-
-    @classmethod
-    async def open(cls, source: FrameSource, options: TransferOptions) -> PlanePixels:
-        """Read the headers of all frames, 31,680 bytes of each."""
-        headers: list[Mapping[str, Any]] = [{}] * source.n_frame
-        primaries: list[Mapping[str, Any]] = [{}] * source.n_frame
-        shapes: list[tuple[int, int]] = [(0, 0)] * source.n_frame
-
-        async def read(index: int) -> None:
-            lead = await source.read(index, 0, FFI_LEAD)
-            plane = locate_image(lead, name=source.names[index], complete=False)
-            headers[index], primaries[index] = plane.header, plane.primary
-            shapes[index] = plane.n_row, plane.n_col
-
-        await _all(read, source.n_frame, options.max_connections)
-        for index, shape in enumerate(shapes):
-            if shape != shapes[0]:
-                raise FrameError(
-                    f"{source.names[index]} is {shape[0]}x{shape[1]}, {source.names[0]} {shapes[0][0]}x{shapes[0][1]}: "
-                    "cutouts need frames of one CCD"
-                )
-        columns = {
-            card: np.array([_number(header, card) for header in headers])
-            for card in ("TSTART", "TSTOP", "BARYCORR", "DQUALITY")
-        }
-        axis = make_axis(
-            source.names,
-            start=columns["TSTART"],
-            stop=columns["TSTOP"],
-            barycorr=columns["BARYCORR"],
-            quality=columns["DQUALITY"],
-            shape=shapes[0],
-            cards=headers.__getitem__,
-            primary=primaries[0],
-            what="the list",
-        )
-        return cls(source, axis, options)
-
-    def cost(self, row0: I32, col0: I32, shape: tuple[int, int]) -> tuple[int, int]:
-        """Return requests and bytes: every frame whole, however many targets there are."""
-        n_frame = self._source.n_frame
-        n_row, n_col = self.axis.shape
-        return n_frame, n_frame * min(FFI_BYTES, 2 * (FFI_LEAD + 4 * n_row * n_col))
-
-    async def fill(
-        self,
-        row0: I32,
-        col0: I32,
-        flux: F32,
-        flux_err: F32,
-        *,
-        workers: int,
-        skip: bool,
-        progress: Callable[[int], None],
-    ) -> Filled:
-        """Fill arrays from whole frames; arguments as `PixelSource.fill`."""
-        filled = Filled()
-        source, axis = self._source, self.axis
-        each = self.cost(row0, col0, (flux.shape[2], flux.shape[3]))[1] // max(1, source.n_frame)
-        n_parallel = max(1, min(self._options.max_connections, self._options.bytes_in_flight // each))
-        async with _Decoders(workers) as decoders:
-
-            async def one(index: int) -> None:
-                try:
-                    data = await source.read(index, 0, FFI_BYTES)
-                    filled.n_request, filled.n_bytes = filled.n_request + 1, filled.n_bytes + len(data)
-                    progress(len(data))
-                    corner = (row0[:, index], col0[:, index]) if row0.ndim == 2 else (row0, col0)
-                    await decoders.wait(
-                        cut_planes, data, source.names[index], axis.shape, *corner, flux[:, index], flux_err[:, index]
-                    )
-                except (StarskopeError, OSError) as error:
-                    if not skip:
-                        raise
-                    filled.lost_frames[index] = str(error)
-                    flux[:, index] = flux_err[:, index] = np.nan
-
-            await _all(one, source.n_frame, n_parallel)
-        return filled
-
-
-class _Decoders:
-    """A bounded number of decoding tasks in the shared threads; leaving waits for them all."""
-
-    def __init__(self, workers: int) -> None:
-        self._n_most = parallel.resolve_workers(workers)
-        self._running: set[asyncio.Future[None]] = set()
-        self._slots = asyncio.Semaphore(self._n_most)
-
-    async def __aenter__(self) -> _Decoders:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # A thread that still writes into the arrays must end before their owner hears of anything.
-        results = await asyncio.gather(*self._running, return_exceptions=True)
-        if kind is None:
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
-
-    async def run(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Start a task; waits only while too many run, and raises what an earlier one raised."""
-        while len(self._running) >= self._n_most:
-            done, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        self._running.add(asyncio.wrap_future(parallel.submit(function, *arguments)))
-
-    async def wait(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Run a task to its end."""
-        async with self._slots:
-            task = asyncio.wrap_future(parallel.submit(function, *arguments))
-            self._running.add(task)
-            try:
-                await asyncio.shield(task)
-            finally:
-                if task.done():
-                    self._running.discard(task)
-
-
-async def _all(work: Callable[[int], Any], n_item: int, n_parallel: int) -> None:
-    """Await ``work(0)`` to ``work(n_item - 1)``, at most so many at a time; the first failure cancels the rest."""
-    coming = iter(range(n_item))
-
-    async def worker() -> None:
-        for index in coming:
-            await work(index)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(n_parallel, n_item)):
-                group.create_task(worker())
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-
-
 def _blank(row0: I32, col0: I32, frame: tuple[int, int], flux: F32, flux_err: F32) -> None:
     """Set every cutout that leaves the frame to NaN, before its pixels come."""
     n_row, n_col = flux.shape[2:]
     leaves = (row0 < 0) | (col0 < 0) | (row0 > frame[0] - n_row) | (col0 > frame[1] - n_col)
     for target in np.flatnonzero(leaves.any(axis=1) if leaves.ndim == 2 else leaves):
         flux[target] = flux_err[target] = np.nan
-
-
-def _number(header: Mapping[str, Any], card: str) -> float:
-    value = header.get(card)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan

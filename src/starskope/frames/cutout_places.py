@@ -111,6 +111,8 @@ def read_wanted(targets: Any) -> Wanted:
         table = Table()
     else:
         places = np.atleast_2d(as_float64(targets, "targets", (1, 2)))
+        if not places.size:
+            raise ValueError("there are no targets: the list is empty")
         if places.shape[1] != 2:
             raise ValueError(f"targets has shape {places.shape}: expected (n_target, 2), ra and dec in degrees")
         ra, dec = np.ascontiguousarray(places[:, 0]), np.ascontiguousarray(places[:, 1])
