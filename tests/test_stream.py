@@ -14,6 +14,7 @@ from astropy.table import MaskedColumn, Table
 
 from starskope.errors import FrameError, TransferError
 from starskope.frames.decode import Frame, read_frame
+from starskope.frames.sources import Pieces
 from starskope.frames.stream import FrameSource, fold, open_source, stream
 from starskope.layout.fits import format_header
 from starskope.synth import SectorConfig, SyntheticSector
@@ -62,7 +63,7 @@ class SlowSource(FrameSource):
         self.most = 0
         self.cancelled: list[int] = []
 
-    async def _pieces(self, index: int, start: int, stop: int) -> list[bytes]:
+    async def _read_into(self, index: int, start: int, stop: int, into: Pieces) -> None:
         self.under_way.add(index)
         self.most = max(self.most, len(self.under_way))
         try:
@@ -75,7 +76,8 @@ class SlowSource(FrameSource):
             raise
         finally:
             self.under_way.discard(index)
-        return [tiny_frame(index)[start:stop]]
+        into.begin(stop)
+        into.add(tiny_frame(index)[start:stop])
 
 
 def tiny_frame(value: int) -> bytes:

@@ -21,8 +21,10 @@ from test_stream import SIZE, SlowSource, collect, same, tiny_frame
 
 from starskope.curves.extract import light_curves
 from starskope.errors import FrameError, TransferError
-from starskope.frames import stream as stream_module
-from starskope.frames.decode import Frame, decode_frame, decode_pieces, read_frame
+from starskope.frames import decoding
+from starskope.frames.decode import Frame, decode_frame, read_frame
+from starskope.frames.pieces import PieceDecoder, decode_pieces
+from starskope.frames.sources import FrameSource, Pieces
 from starskope.frames.stack import Stack, stack
 from starskope.frames.stream import stream, stream_frames
 from starskope.layout.fits import format_header
@@ -72,14 +74,15 @@ def test_closing_waits_for_the_frame_that_is_being_decoded(monkeypatch: pytest.M
     at_work = threading.Event()
     busy: list[int] = []
 
-    def slow(pieces: list[bytes], **named: Any) -> Frame:
-        busy.append(1)
-        at_work.set()
-        time.sleep(0.2)
-        busy.pop()
-        return decode_pieces(pieces, **named)
+    class Slow(PieceDecoder):
+        def finish(self, pieces: list[bytes]) -> Frame:
+            busy.append(1)
+            at_work.set()
+            time.sleep(0.2)
+            busy.pop()
+            return super().finish(pieces)
 
-    monkeypatch.setattr(stream_module, "decode_pieces", slow)
+    monkeypatch.setattr(decoding, "PieceDecoder", Slow)
     source = SlowSource([SIZE] * 4, [0.0] * 4)
 
     async def run() -> None:
@@ -110,6 +113,65 @@ def test_the_public_generator_ends_with_its_client(sector_dir: Path) -> None:
         return seen
 
     assert run_sync(run()) == [0, 1, 2]
+
+
+class PieceSource(FrameSource):
+    """One frame that comes in small pieces, the loop being free between them; what is told of its size is chosen."""
+
+    def __init__(self, data: bytes, size: int | None, *, replaced_at: int | None = None) -> None:
+        super().__init__(["a.fits"], [size])
+        self.data, self.replaced_at = data, replaced_at
+
+    def n_bytes(self, index: int) -> int:
+        return self._sizes[index] or len(self.data) // 2
+
+    async def _read_into(self, index: int, start: int, stop: int, into: Pieces) -> None:
+        stop = min(stop, len(self.data))
+        if start == 0:
+            into.begin(stop)
+        at = start
+        while at < stop:
+            if start == 0 and self.replaced_at is not None and at > self.replaced_at:
+                at, self.replaced_at = 0, None
+                into.begin(stop)
+            piece = self.data[at : min(at + 7_001, stop)]
+            into.add(piece)
+            at += len(piece)
+            await asyncio.sleep(0.0005)
+
+
+@pytest.mark.parametrize("replaced_at", [None, 30_000, 130_000])
+@pytest.mark.parametrize("told", ["size", "nothing"])
+@pytest.mark.parametrize("kind", ["plain", "long header", "damaged", "made up"])
+def test_a_frame_decoded_while_it_comes_is_the_one_decoded_at_the_end(
+    kind: str, told: str, replaced_at: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "_BATCH_BYTES", 40_000)
+    cards = [("SIMPLE", True, ""), ("BITPIX", -32, ""), ("NAXIS", 2, ""), ("NAXIS1", 301, ""), ("NAXIS2", 177, "")]
+    cards += [(f"CARD{i}", i, "") for i in range(600 if kind == "long header" else 9)]
+    if kind == "made up":
+        cards[3] = ("NAXIS1", 2**40, "")
+    if kind == "damaged":
+        cards.append(("BSCALE", "twice", ""))
+    data = format_header(cards) + np.arange(301 * 177, dtype=">f4").tobytes() + bytes(2880 - 301 * 177 * 4 % 2880)
+    fed: list[bool] = []
+
+    class Watched(PieceDecoder):
+        def feed(self, pieces: list[bytes]) -> bool:
+            fed.append(super().feed(pieces))
+            return fed[-1]
+
+    monkeypatch.setattr(decoding, "PieceDecoder", Watched)
+    source = PieceSource(data, len(data) if told == "size" else None, replaced_at=replaced_at)
+    [(_, got)] = run_sync(_all(stream(source, [0])))
+    if kind in {"damaged", "made up"}:
+        with pytest.raises(FrameError) as expected:
+            decode_frame(data, name="a.fits")
+        assert isinstance(got, FrameError)
+        assert str(got) == str(expected.value)
+    else:
+        assert same(got, decode_frame(data, name="a.fits"))
+    assert (sum(fed) > 2) == (kind == "plain" and told == "size")
 
 
 def scaled_frame() -> bytes:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from starskope.errors import FrameError
 from starskope.frames.checksums import checksum_note
 from starskope.frames.planes import PlaneFile, decode_rows
-from starskope.layout.fits import FFI_LEAD, ImagePlane, locate_image, science_region
+from starskope.layout.fits import ImagePlane, locate_image, science_region
 
-__all__ = ["Frame", "checksum_note", "decode_frame", "decode_pieces", "read_frame"]
+__all__ = ["Frame", "checksum_note", "decode_frame", "frame_of", "read_frame"]
 
 _SECONDS_PER_DAY = 86400.0
 _MISSIONS = ("TESS", "Kepler")
@@ -163,70 +163,7 @@ def decode_frame(
     plane = locate_image(buffer, name=name)
     image = _plane_array(plane, name, out)
     decode_rows(buffer, plane.offset, plane, name, image)
-    return _frame(image, plane, index, name, checksum_note(buffer, name=name) if checksums else "")
-
-
-def decode_pieces(pieces: list[bytes], *, index: int = 0, name: str = "frame") -> Frame:
-    """Decode a frame from the pieces in which it came, without joining them.
-
-    Parameters
-    ----------
-    pieces : list of bytes
-        In order; emptied while it is worked on, so that planes are not held twice.
-    index, name
-        As in `decode_frame`.
-
-    Returns
-    -------
-    Frame
-        The one that `decode_frame` makes of the joined pieces.
-
-    Raises
-    ------
-    FrameError
-        As `decode_frame`.
-    """
-    n_bytes = sum(map(len, pieces))
-    head, n_head = b"", 0
-    while len(head) < FFI_LEAD and n_head < len(pieces):
-        head = head + pieces[n_head] if head else pieces[n_head]
-        n_head += 1
-    try:
-        plane = locate_image(head, name=name, complete=False)
-    except FrameError:
-        plane = None  # longer headers, or a plane elsewhere: looked for in the whole
-    if plane is None or plane.offset + plane.n_bytes > n_bytes:
-        whole = b"".join(pieces)
-        pieces.clear()
-        return decode_frame(whole, index=index, name=name)
-    image = _plane_array(plane, name, None)
-    _fill_rows(image, plane, name, pieces)
-    return _frame(image, plane, index, name, "")
-
-
-def _fill_rows(image: NDArray[np.float32], plane: ImagePlane, name: str, pieces: list[bytes]) -> None:
-    """Decode the rows that each piece holds whole, and those that lie on its edges from a copy."""
-    row_bytes = abs(plane.bitpix) // 8 * plane.n_col
-    before, row, torn = plane.offset, 0, b""
-    pieces.reverse()
-    while row < plane.n_row:
-        piece = pieces.pop()
-        begin = min(before, len(piece))
-        before -= begin
-        if torn:
-            end = min(len(piece), row_bytes - len(torn))
-            torn, begin = torn + piece[:end], end
-            if len(torn) < row_bytes:
-                continue
-            decode_rows(torn, 0, plane, name, image[row : row + 1])
-            row += 1
-        n_whole = min((len(piece) - begin) // row_bytes, plane.n_row - row)
-        if n_whole:
-            decode_rows(piece, begin, plane, name, image[row : row + n_whole])
-            row += n_whole
-        begin += n_whole * row_bytes
-        torn = piece[begin : begin + row_bytes]
-    pieces.clear()
+    return frame_of(image, plane, index, name, checksum_note(buffer, name=name) if checksums else "")
 
 
 def read_frame(
@@ -261,7 +198,7 @@ def read_frame(
     image = _plane_array(file.plane, file.name, out)
     file.read_rows(0, file.plane.n_row, image)
     note = checksum_note(file.read_all(), name=file.name) if checksums else ""
-    return _frame(image, file.plane, index, file.name, note)
+    return frame_of(image, file.plane, index, file.name, note)
 
 
 def _plane_array(plane: ImagePlane, name: str, out: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -274,6 +211,7 @@ def _plane_array(plane: ImagePlane, name: str, out: NDArray[np.float32] | None) 
     return out
 
 
-def _frame(image: NDArray[np.float32], plane: ImagePlane, index: int, name: str, note: str) -> Frame:
+def frame_of(image: NDArray[np.float32], plane: ImagePlane, index: int, name: str, note: str = "") -> Frame:
+    """Put a decoded plane together with its headers."""
     primary: Mapping[str, Any] = {} if plane.primary is plane.header else plane.primary
     return Frame(index, name, image, plane.header, primary, note)

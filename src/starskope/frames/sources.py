@@ -1,24 +1,21 @@
 """Where frames come from: files, folders, objects of a bucket, files on web servers.
 
-Owns what counts as a list of frames, and reading no more of each than header and plane. Refuses to decode and to look
-ahead (``frames.stream``), and to cache: a frame read twice is fetched twice.
+Owns reading no more of each frame than header and plane. Refuses to decode and to look ahead (``frames.stream``), and
+to cache: a frame read twice is fetched twice. What counts as a list of frames is in ``frames.locations``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from starskope import parallel
 from starskope.errors import FrameError
+from starskope.frames.locations import locate
 from starskope.layout.fits import FFI_PLANE_REQUEST, locate_image, padded, plane_request
 from starskope.transfer.checks import Extent
 from starskope.transfer.client import Client
@@ -28,10 +25,39 @@ from starskope.transfer.uris import S3Uri
 from starskope.transfer.web import open_clients
 from starskope.transfer.weburi import is_remote, parse_uri
 
-__all__ = ["FrameSource", "open_source"]
+__all__ = ["FrameSource", "Pieces", "open_source"]
 
-_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
 _STEP_BYTES = 1 << 20
+
+
+class Pieces:
+    """Bytes of a frame as they come.
+
+    Attributes
+    ----------
+    held : list of bytes
+        What came and was not taken away.
+    n_come : int
+        Bytes that came in all.
+    """
+
+    def __init__(self) -> None:
+        self.held: list[bytes] = []
+        self.n_come = 0
+
+    def begin(self, n_bytes: int) -> None:
+        """Learn that so many bytes come, from the start of the frame; whatever came before is void."""
+        self.held.clear()
+        self.n_come = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self.held.append(piece)
+        self.n_come += len(piece)
+
+    async def whole(self) -> list[bytes] | None:
+        """Return all that came; None where some of it was taken away, which is only done when the plane is in it."""
+        return self.held
 
 
 class FrameSource(ABC):
@@ -73,46 +99,53 @@ class FrameSource(ABC):
         OSError
             The file could not be read.
         """
-        return _joined(await self._pieces(index, start, stop))
+        into = Pieces()
+        await self._read_into(index, start, stop, into)
+        return _joined(into.held)
 
     async def fetch(self, index: int) -> bytes:
         """Read the leading bytes of a frame that hold its headers and its image plane; raises as `read`."""
-        return _joined(await self.gather(index))
+        into = Pieces()
+        await self.gather(index, into)
+        return _joined(into.held)
 
-    async def gather(self, index: int) -> list[bytes]:
-        """Read what `fetch` reads and leave it in the pieces in which it came, which saves a copy; raises as `read`."""
+    async def gather(self, index: int, into: Pieces) -> None:
+        """Read what `fetch` reads into pieces, which may be taken away while more follow; raises as `read`."""
         request = self.n_bytes(index)
         if request == 0:
-            return []
-        pieces = await self._pieces(index, 0, request)
-        n_come = sum(map(len, pieces))
+            return
+        await self._read_into(index, 0, request, into)
         size = self._sizes[index]
-        if n_come < request or (size is not None and request >= size):
-            return pieces
+        if into.n_come < request or (size is not None and request >= size):
+            return
+        pieces = await into.whole()
+        if pieces is None:
+            return
         needed = self._needed(pieces, index, size or request)
-        if needed > n_come:
-            pieces += await self._pieces(index, n_come, needed)
-        return pieces
+        if needed > into.n_come:
+            await self._read_into(index, into.n_come, needed, into)
 
     def _needed(self, pieces: list[bytes], index: int, otherwise: int) -> int:
         """Return where the plane ends, as the headers say."""
-        try:
-            plane = locate_image(pieces[0], name=self.names[index], complete=False)
-        except FrameError:
+        for head in (pieces[0], _joined(pieces)):
             try:
-                plane = locate_image(_joined(pieces), name=self.names[index], complete=False)
+                plane = locate_image(head, name=self.names[index], complete=False)
             except FrameError:
-                return otherwise  # a header longer than the request, or no image where missions put it
-        return padded(plane.offset + plane.n_bytes)
+                continue
+            return padded(plane.offset + plane.n_bytes)
+        return otherwise  # a header longer than the request, or no image where missions put it
 
     @abstractmethod
-    async def _pieces(self, index: int, start: int, stop: int) -> list[bytes]:
-        """Read a range, in any number of pieces."""
+    async def _read_into(self, index: int, start: int, stop: int, into: Pieces) -> None:
+        """Read a range; one from the start of the frame is announced with ``into.begin``."""
 
 
 class _FileSource(FrameSource):
-    async def _pieces(self, index: int, start: int, stop: int) -> list[bytes]:
-        return await asyncio.wrap_future(parallel.submit(_read_file, self.locations[index], start, stop))
+    async def _read_into(self, index: int, start: int, stop: int, into: Pieces) -> None:
+        if start == 0:
+            into.begin(stop)
+        for piece in await asyncio.wrap_future(parallel.submit(_read_file, self.locations[index], start, stop)):
+            into.add(piece)
 
 
 class _ObjectSource(FrameSource):
@@ -128,27 +161,27 @@ class _ObjectSource(FrameSource):
         self._uris = tuple(uris)
         self._etags = list(etags)
 
-    async def _pieces(self, index: int, start: int, stop: int) -> list[bytes]:
-        uri, sink = self._uris[index], _Pieces()
-        extent = await fetch(self._client_of(uri), uri, start, stop, sink, etag=self._etags[index])
+    async def _read_into(self, index: int, start: int, stop: int, into: Pieces) -> None:
+        uri = self._uris[index]
+        extent = await fetch(self._client_of(uri), uri, start, stop, _Sink(into), etag=self._etags[index])
         self._etags[index], self._sizes[index] = extent.etag, extent.object_size
-        return sink.pieces
 
 
-class _Pieces:
-    """Keep a range in memory as it comes; a `Sink` of ``transfer.ranged``."""
+class _Sink:
+    """Hands what ``transfer.ranged`` reads on to pieces."""
 
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
+    def __init__(self, into: Pieces) -> None:
+        self._into = into
 
     async def begin(self, extent: Extent) -> None:
-        """Nothing to prepare."""
+        if extent.start == 0:
+            self._into.begin(extent.stop)
 
     async def write(self, chunk: bytes) -> None:
-        self.pieces.append(chunk)
+        self._into.add(chunk)
 
     async def restart(self) -> None:
-        self.pieces.clear()
+        self._into.begin(0)
 
 
 @asynccontextmanager
@@ -176,13 +209,13 @@ async def open_source(frames: Any, options: TransferOptions | None = None) -> As
     FileNotFoundError
         A folder or file named alone does not exist.
     """
-    listing = _listed(frames)
-    locations = listing.locations
+    found = locate(frames)
+    locations = found.texts
     if not locations:
         raise ValueError("there are no frames: the list is empty")
     n_remote = sum(map(is_remote, locations))
     if n_remote == 0:
-        yield _FileSource(locations, [_file_size(location) for location in locations], listing.ignored)
+        yield _FileSource(locations, [_file_size(location) for location in locations], found.ignored)
         return
     if n_remote < len(locations):
         local = next(location for location in locations if not is_remote(location))
@@ -190,72 +223,7 @@ async def open_source(frames: Any, options: TransferOptions | None = None) -> As
     uris = [parse_uri(location) for location in locations]
     async with open_clients(uris, options) as client_of:
         unknown: list[None] = [None] * len(uris)
-        yield _ObjectSource(client_of, uris, listing.sizes or unknown, listing.etags or unknown)
-
-
-@dataclass
-class _Listing:
-    """What was found behind whatever names frames."""
-
-    locations: list[str]
-    sizes: list[int | None] | None = None
-    etags: list[str | None] | None = None
-    ignored: list[str] = field(default_factory=list)
-
-
-def _listed(frames: Any) -> _Listing:
-    if isinstance(frames, str | os.PathLike):
-        text = os.fspath(frames)
-        if is_remote(str(text)):
-            return _Listing([str(text)])
-        path = Path(text)
-        if path.is_dir():
-            return _folder(path)
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist: give a folder, FITS files, s3:// or https:// addresses")
-        return _Listing([str(path)])
-    names = getattr(frames, "colnames", None)
-    if names is not None:
-        if "uri" not in names:
-            raise ValueError(f"the table of frames has no column 'uri', only {', '.join(names) or 'none'}")
-        return _Listing(
-            [str(uri) for uri in frames["uri"]],
-            [_known_size(size) for size in frames["size"]] if "size" in names else None,
-            [_known_text(etag) for etag in frames["etag"]] if "etag" in names else None,
-        )
-    if not isinstance(frames, Iterable) or hasattr(frames, "ndim"):
-        kind = type(frames).__name__
-        raise TypeError(f"frames is a {kind}; expected paths, a folder, addresses or a table with column 'uri'")
-    locations = []
-    for frame in frames:
-        if not isinstance(frame, str | os.PathLike):
-            raise TypeError(f"frames holds {frame!r}; expected paths, s3:// or https:// addresses")
-        locations.append(str(frame))
-    return _Listing(locations)
-
-
-def _folder(path: Path) -> _Listing:
-    """List the FITS files in and below a folder by name, which is in time for mission files."""
-    found: list[Path] = []
-    ignored: list[Path] = []
-    for folder, below, names in os.walk(path):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in names:
-            if not name.startswith("."):
-                (found if name.lower().endswith(_SUFFIXES) else ignored).append(Path(folder) / name)
-    if not found:
-        raise ValueError(f"there are no frames: {path} holds no file that ends in .fits, .fit or .fts")
-    in_time = sorted(found, key=lambda file: (file.name, str(file)))
-    return _Listing([str(file) for file in in_time], ignored=sorted(str(file.relative_to(path)) for file in ignored))
-
-
-def _known_size(size: Any) -> int | None:
-    # Masked values are no integers.
-    return int(size) if isinstance(size, int | np.integer) and size >= 0 else None
-
-
-def _known_text(text: Any) -> str | None:
-    return str(text) if isinstance(text, str) and text else None
+        yield _ObjectSource(client_of, uris, found.sizes or unknown, found.etags or unknown)
 
 
 def _file_size(location: str) -> int | None:

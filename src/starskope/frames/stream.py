@@ -15,21 +15,20 @@ To look at frames as they come, from a folder, from S3 or from a web server::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from starskope import parallel
 from starskope.errors import StarskopeError
-from starskope.frames.decode import Frame, decode_pieces
+from starskope.frames.decode import Frame
+from starskope.frames.decoding import Decoding, Lane, beside
 from starskope.frames.sources import FrameSource, open_source
 from starskope.transfer.options import TransferOptions
 
 __all__ = ["Accumulator", "FrameSource", "fold", "open_source", "stream", "stream_frames"]
 
 Result_co = TypeVar("Result_co", covariant=True)
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 _IN_FLIGHT = 256 * 2**20
 
 
@@ -50,9 +49,9 @@ async def stream(
         Which frames.
     bytes_in_flight : int
         Bound on the bytes requested and not yet handed over; one frame is always allowed. A frame counts as its
-        request, and is there twice while it is being decoded.
+        request.
     workers : int
-        Frames decoded at the same time; -1 for the CPUs of this process.
+        Frames decoded at the same time, beside the one that is decoded while it comes; -1 for the CPUs of this process.
     as_completed : bool
         Yield each frame as soon as it is there; default: in the order of `indices`, where one slow request holds back
         what came after it.
@@ -66,18 +65,25 @@ async def stream(
     Notes
     -----
     Use ``contextlib.aclosing`` when leaving early: closing cancels the requests under way and waits for their end.
+
+    Rows are decoded a megabyte at a time, still in the cache into which they were received: bytes are given back at
+    once, and the loop receives as fast as if they were dropped.
     """
     if bytes_in_flight < 1:
         raise ValueError(f"bytes_in_flight = {bytes_in_flight}: expected at least 1")
     decoders = asyncio.Semaphore(parallel.resolve_workers(workers))
+    lane = Lane(decoders)
 
     async def produce(index: int) -> Frame | Exception:
+        coming = Decoding(index, source.names[index], lane)
         try:
-            pieces = await source.gather(index)
+            await source.gather(index, coming)
             async with decoders:
-                return await _beside(decode_pieces, pieces, index=index, name=source.names[index])
+                return await coming.frame()
         except (StarskopeError, OSError) as error:
             return error
+        finally:
+            await coming.settle()
 
     waiting: dict[asyncio.Task[Frame | Exception], tuple[int, int]] = {}
     held = 0
@@ -157,18 +163,6 @@ async def stream_frames(
                 yield item
 
 
-async def _beside(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Compute off the event loop; who is cancelled waits for what has begun: nothing is at work after the end."""
-    work = parallel.submit(function, *args, **kwargs)
-    waiting = asyncio.wrap_future(work)
-    try:
-        return await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        if not work.cancel():
-            await asyncio.wait([waiting])
-        raise
-
-
 class Accumulator(Protocol[Result_co]):
     """What `fold` hands frames to; its methods may take long, and never run two at a time."""
 
@@ -211,5 +205,5 @@ async def fold(
         coming = stream(source, range(source.n_frame), bytes_in_flight=bytes_in_flight, workers=workers)
         async with aclosing(coming):
             async for index, frame in coming:
-                await _beside(accumulator.put, index, frame)
-        return await _beside(accumulator.result)
+                await beside(accumulator.put, index, frame)
+        return await beside(accumulator.result)
