@@ -252,6 +252,20 @@ def test_a_foreign_manifest_is_named_not_overwritten(
     assert (tmp_path / "manifest.parquet").read_bytes() == b"PAR1 not really"
 
 
+def test_a_manifest_is_written_without_pandas(tmp_path: Path) -> None:
+    code = textwrap.dedent(f"""
+        import sys
+        from pathlib import Path
+        from starskope.transfer.manifest import ManifestRow, read_manifest, write_manifest
+        path = Path({str(tmp_path)!r}) / "manifest.parquet"
+        rows = [ManifestRow(f"s3://b/{{i}}", str(i), i) for i in range(1000)]
+        write_manifest(path, rows)
+        assert list(read_manifest(path).values()) == rows
+        assert "pandas" not in sys.modules
+    """)
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_manifests_round_trip_and_are_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "manifest.parquet"
     rows = [ManifestRow("s3://b/k,\n'é", "k", 2**40, "e-5", "size", "downloaded"), ManifestRow("s3://b/l", "l")]

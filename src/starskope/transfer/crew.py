@@ -181,7 +181,7 @@ class Crew:
         finally:
             # Put in front: what a dead helper had begun is gone on with before new keys are begun.
             self._todo.extendleft(sorted(given, reverse=True))
-            if to_helper is not None:
+            if to_helper is not None and not to_helper.is_closing():
                 to_helper.abort()
             await outlast(asyncio.ensure_future(asyncio.to_thread(_end, process)))
             if from_helper is not None:

@@ -7,7 +7,6 @@ it stops, and what it had begun stays on the disk for whoever goes on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -32,8 +31,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lines_out = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with contextlib.suppress(BrokenPipeError):
+    try:
         run_sync(_serve(lines_out))
+    except* BrokenPipeError:
+        pass  # nobody listens any more
 
 
 async def _serve(lines_out: int) -> None:

@@ -37,12 +37,11 @@ class Outcome:
     row : ManifestRow
         For the manifest and the user.
     blame : str
-        Who failed: the ``object`` (missing, refused, changed), the ``server`` (or the line), the ``disk``; empty when
-        all went well.
+        Who failed: the ``network`` (object, server or line) or the ``disk``; empty when all went well.
     """
 
     row: ManifestRow
-    blame: Literal["", "object", "server", "disk"] = ""
+    blame: Literal["", "network", "disk"] = ""
 
 
 class Bringer:
@@ -105,8 +104,7 @@ class Bringer:
         try:
             return Outcome(await self._fetch(wanted, part))
         except TransferError as error:
-            blame: Literal["object", "server"] = "server" if isinstance(error, TriesExhaustedError) else "object"
-            return Outcome(replace(row, error=next(iter(error.causes.values()), str(error))), blame)
+            return Outcome(replace(row, error=next(iter(error.causes.values()), str(error))), "network")
         except OSError as error:
             return Outcome(replace(row, error=explain_disk(error, self.directory)), "disk")
         finally:

@@ -111,7 +111,7 @@ class Run:
         self._bytes_done = 0
         self._n_done = 0
         self._n_failed = 0
-        self._n_in_a_row = {"server": 0, "disk": 0}
+        self._n_refused = 0  # by the disk, in a row
         self._last_error = ""
 
     async def all(self) -> list[ManifestRow]:
@@ -174,10 +174,10 @@ class Run:
         async def work() -> None:
             while self._todo:
                 index = self._todo.popleft()
-                hopeless = self._hopeless(client)
-                if hopeless:
+                if self._n_refused >= self.options.max_objects:
                     wanted = self.wanted[index]
-                    self._keep(index, Outcome(ManifestRow(str(wanted.uri), wanted.name, error=hopeless), "object"))
+                    why = f"not tried: {self._last_error}"
+                    self._keep(index, Outcome(ManifestRow(str(wanted.uri), wanted.name, error=why), "disk"))
                 else:
                     self._keep(index, await bringer.bring(*self._key(index)))
 
@@ -185,23 +185,14 @@ class Run:
             for _ in range(min(bringer.n_tasks, len(self._todo))):
                 group.create_task(work())
 
-    def _hopeless(self, client: Client) -> str:
-        """Return why another object need not be tried, or nothing."""
-        for blame, n_failed in self._n_in_a_row.items():
-            if n_failed >= self.options.max_objects:
-                if blame == "server":
-                    return f"not tried: {client.endpoint} failed {n_failed} objects in a row"
-                return f"not tried: {self._last_error}"
-        return ""
-
     def _keep(self, index: int, outcome: Outcome) -> None:
         row = self._rows[index] = outcome.row
         earlier = self.known.get(row.uri)
-        for blame in self._n_in_a_row:
-            self._n_in_a_row[blame] = self._n_in_a_row[blame] + 1 if outcome.blame == blame else 0
+        self._n_refused = self._n_refused + 1 if outcome.blame == "disk" else 0
         if row.status == "failed":
             self._n_failed += 1
-            self._last_error = row.error
+            if outcome.blame == "disk" and not self._last_error:
+                self._last_error = row.error
             # An older version of the object still lies there whole: its record stands.
             if earlier is not None and earlier.status != "failed" and not self._verify:
                 return
