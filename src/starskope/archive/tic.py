@@ -13,7 +13,8 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from starskope.archive.catalog import standard_columns
-from starskope.archive.mast_service import open_service, whole_rows
+from starskope.archive.mast_service import open_service
+from starskope.archive.mast_targets import rows_by_number
 from starskope.errors import TransferError
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
@@ -59,9 +60,7 @@ async def tic_stars_async(tic_ids: Sequence[int], *, options: TransferOptions | 
             asked = unique[start : start + _PER_QUESTION]
 
             def question(query: Any, asked: list[int] = asked) -> Table:
-                return whole_rows(
-                    query, query.query_criteria_async(catalog="Tic", ID=[str(number) for number in asked])
-                )
+                return rows_by_number(query, "ID", asked)
 
             answers.append(await service.ask(f"{len(asked)} TIC numbers", question))
     rows = [table for table in answers if len(table)]

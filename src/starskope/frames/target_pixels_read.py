@@ -17,7 +17,9 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from starskope.errors import FrameError
+from starskope.frames.checksums import checksum_note
 from starskope.frames.cutout_set import FRAME_SHAPE, Cutouts
+from starskope.frames.target_pixel_cards import CREATOR
 from starskope.frames.wcs import TanSip, has_wcs
 from starskope.layout.bintable import BinaryTable
 from starskope.layout.fits import iter_hdus
@@ -80,6 +82,11 @@ def read_file(path: Path) -> Cutouts:
     hdus = list(iter_hdus(buffer, name=path.name))
     if len(hdus) < 3 or hdus[1].header.get("XTENSION") != "BINTABLE" or hdus[2].header.get("EXTNAME") != "APERTURE":
         raise FrameError(f"{path.name} is no target pixel file: expected a table PIXELS and an image APERTURE")
+    if hdus[2].offset + hdus[2].n_bytes > len(buffer):
+        raise FrameError(f"{path.name} is truncated: its aperture ends after the file; cut the target again")
+    # Sums of missions' files fail though nothing is wrong; ours do not.
+    if hdus[0].header.get("CREATOR") == CREATOR and (note := checksum_note(buffer, name=path.name)):
+        raise FrameError(f"{note.removesuffix('; used all the same')}; cut the target again")
     table = BinaryTable(buffer, hdus[1], name=path.name)
     missing = [name for name in _NEEDED if name not in table]
     if missing:
