@@ -241,6 +241,9 @@ def test_every_target_without_a_cutout_is_told(scene: Scene) -> None:
     check(scene, result)
     with pytest.raises(ValueError, match="none of the 1 targets lies on a CCD"):
         cutouts(table[1:2], 5, uri=scene.cube)
+    got: list[Cutouts] = []
+    assert len(cutouts_each(table[1:2], got.append, 5, uri=scene.cube)) == 1
+    assert not got
 
 
 @pytest.mark.parametrize(
@@ -279,7 +282,7 @@ def test_wrong_targets_and_sizes_are_named(targets, size, words) -> None:
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="no such cube or folder of frames"):
         cutouts([(1.0, 2.0)], 3, uri=tmp_path / "none.fits")
 
 

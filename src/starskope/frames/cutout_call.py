@@ -133,7 +133,7 @@ async def sets_of(call: Call, *, one_ccd: bool = False) -> AsyncGenerator[Cutout
     Raises
     ------
     ValueError
-        No target lies on a CCD, or with `one_ccd` targets lie on several; the text says which.
+        With `one_ccd`, when targets lie on several or on none; the text says which.
     """
     jobs = await jobs_of(call)
     if one_ccd and len(jobs) > 1:
@@ -149,7 +149,7 @@ async def sets_of(call: Call, *, one_ccd: bool = False) -> AsyncGenerator[Cutout
             for batch in job.batches:
                 yield await _filled(call, job, batch)
                 n_set += 1
-    if not n_set:
+    if one_ccd and not n_set:
         number = min(call.failed)
         raise ValueError(
             f"none of the {call.wanted.n_target} targets lies on a CCD that was looked at; target {number}: "

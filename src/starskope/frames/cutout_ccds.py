@@ -6,6 +6,7 @@ the world coordinates of one frame of each. Refuses pixels (``cutout_pixels``).
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -78,10 +79,14 @@ async def places_of(
     ------
     ValueError
         The archive has none, or the address does not suit the source.
+    FileNotFoundError
+        There is no such file or folder.
     TransferError
         The archive cannot be listed.
     """
     if uri is not None:
+        if isinstance(uri, str | os.PathLike) and not is_remote(os.fspath(uri)) and not Path(uri).exists():
+            raise FileNotFoundError(errno.ENOENT, "no such cube or folder of frames", os.fspath(uri))
         return [CcdPlace(uri, _names_cube(uri, source))]
     if sector is None:
         raise ValueError("give sector= or uri=")

@@ -168,7 +168,7 @@ def cutouts_each(
 
     Notes
     -----
-    Batches come CCD by CCD. Within a CCD that needs several they run up the frame, so that few pixels are read twice;
+    No target on any CCD is no error here: the table tells. Batches come CCD by CCD. Within a CCD that needs several they run up the frame, so that few pixels are read twice;
     ``targets["target"]`` says which targets they hold.
     """
     return run_sync(cutouts_each_async(targets, put, size, batch_bytes=batch_bytes, **keywords))
