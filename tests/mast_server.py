@@ -118,6 +118,43 @@ class MastServer:
             }
             self.products.setdefault(obsid, []).append(product)
 
+    def add_light_curves(self, target: str, obsid: str, files: list[str], *, others: tuple[str, ...] = ()) -> None:
+        """Add one observation of a star (``kplr011804465``, ``ktwo206089508``, ``25155310``) with its products.
+
+        Every mission's light curves carry their own productSubGroupDescription; `others` are products beside them.
+        """
+        collection = "Kepler" if target.startswith("kplr") else "K2" if target.startswith("ktwo") else "TESS"
+        row = dict.fromkeys(field["name"] for field in self._fields["caom"])
+        self.observations.append(
+            {
+                **row,
+                "obs_collection": collection,
+                "dataproduct_type": "timeseries",
+                "project": collection,
+                "target_name": target,
+                "obs_id": files[0].removesuffix(".fits") if files else target,
+                "obsid": int(obsid),
+            }
+        )
+        for name in (*files, *others):
+            ending = name.removesuffix(".fits").rpartition("_")[2]
+            kind = {"llc": "LLC", "slc": "SLC", "lc": "LC", "fast-lc": "FAST-LC"}.get(ending, "DVT")
+            where = "TESS/product/" if collection == "TESS" else f"{collection.upper()}/url/missions/.../"
+            product = {
+                **_PRODUCT_DEFAULTS,
+                "obs_collection": collection,
+                "project": collection,
+                "dataproduct_type": "timeseries",
+                "description": "Light curves",
+                "obsID": int(obsid),
+                "obs_id": target,
+                "dataURI": f"mast:{where}{name}",
+                "productSubGroupDescription": kind,
+                "productFilename": name,
+                "size": 1000,
+            }
+            self.products.setdefault(obsid, []).append(product)
+
     def add_star(self, tic_id: int, ra: float, dec: float, tmag: float, **columns: Any) -> None:
         """Add one row of the TIC."""
         row = dict.fromkeys(field["name"] for field in self._fields["tic"])
@@ -169,6 +206,8 @@ class MastServer:
         if service == "Mast.Catalogs.Filtered.Tic.Position.Rows":
             near = [row for row in self.stars if _angle(row, params["ra"], params["dec"]) <= params["radius"]]
             return "tic", [row for row in near if _passes(row, params["filters"])]
+        if service == "Mast.Catalogs.Filtered.Tic.Rows":
+            return "tic", [row for row in self.stars if _passes(row, params["filters"])]
         raise AssertionError(f"the stand-in knows no service {service!r}")
 
 

@@ -1,9 +1,9 @@
 """Answers of the archive on disk: asked once, used for some days.
 
-One Parquet file per question, named by the SHA-256 of the question, which stands in it and is compared. Owns the age
-and the size that the folder may reach. Refuses anything that could run when it is read (no pickle: astroquery's own
-cache holds those, and is not used), and to vouch: names in an answer are checked again by whoever uses them. A damaged
-file is asked for again, since a cache holds nothing that cannot be had.
+One file per question, named by the SHA-256 of the question, which stands in it and is compared: the SHA-256 of what
+follows, then Parquet. Owns the age and the size that the folder may reach. Refuses anything that could run when it is
+read (no pickle: astroquery's own cache holds those, and is not used), and to vouch: names in an answer are checked
+again by whoever uses them. A damaged file is asked for again, since a cache holds nothing that cannot be had.
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.table import MaskedColumn, Table
 
-from starskope.transfer.manifest import replace_file
+from starskope.durable import flush
 
-__all__ = ["AnswerCache"]
+__all__ = ["AnswerCache", "open_cache"]
 
 _VERSION = 1
 _META = b"starskope answer"
-_PATTERN = "answer-*.parquet"
+_PATTERNS = ("answer-*.starskope", ".answer-*.part")
+_N_SUM = hashlib.sha256().digest_size
+_PART_AGE_S = 3600.0  # by then whoever wrote it is gone
 
 
 class AnswerCache:
@@ -55,7 +59,7 @@ class AnswerCache:
 
     def path_of(self, question: Mapping[str, Any]) -> Path:
         """Return where the answer to a question lies."""
-        return self.folder / f"answer-{hashlib.sha256(_text(question).encode()).hexdigest()[:40]}.parquet"
+        return self.folder / f"answer-{hashlib.sha256(_text(question).encode()).hexdigest()[:40]}.starskope"
 
     def get(self, question: Mapping[str, Any]) -> Table | None:
         """Return the answer to a question; None where there is none, or none that is young and whole."""
@@ -63,8 +67,11 @@ class AnswerCache:
         import pyarrow.parquet as pq
 
         try:
-            with self.path_of(question).open("rb") as file:
-                arrow = pq.ParquetFile(file, page_checksum_verification=True).read(use_threads=False)
+            content = self.path_of(question).read_bytes()
+            # Parquet sums its pages, not its footer: a name or a type could change unseen.
+            if hashlib.sha256(content[_N_SUM:]).digest() != content[:_N_SUM]:
+                return None
+            arrow = pq.ParquetFile(pa.BufferReader(content[_N_SUM:])).read(use_threads=False)
             about = json.loads((arrow.schema.metadata or {})[_META])
             asked = datetime.fromisoformat(about["asked"])
             age_days = (datetime.now(UTC) - asked).total_seconds() / 86400.0
@@ -82,18 +89,27 @@ class AnswerCache:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        about = {"question": question, "asked": datetime.now(UTC).isoformat(), "version": _VERSION}
+        about = {"question": json.loads(_text(question)), "asked": datetime.now(UTC).isoformat(), "version": _VERSION}
         arrow = _to_arrow(answer).replace_schema_metadata({_META: _text(about)})
         buffer = pa.BufferOutputStream()
-        pq.write_table(arrow, buffer, compression="zstd", write_page_checksum=True)
+        pq.write_table(arrow, buffer, compression="zstd")
+        content = buffer.getvalue().to_pybytes()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(self.path_of(question), buffer.getvalue())
+        # A name of its own: threads and processes may keep the same answer at the same time.
+        descriptor, part = tempfile.mkstemp(prefix=".answer-", suffix=".part", dir=self.folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            flush(Path(part))
+            Path(part).replace(self.path_of(question))
+        finally:
+            Path(part).unlink(missing_ok=True)
         self._prune()
 
     def _prune(self) -> None:
         """Remove what is too old, then the oldest until the rest is small enough."""
         files = []
-        for path in self.folder.glob(_PATTERN):
+        for path in chain.from_iterable(map(self.folder.glob, _PATTERNS)):
             try:
                 status = path.stat()
             except FileNotFoundError:  # another process prunes too
@@ -102,9 +118,18 @@ class AnswerCache:
         files.sort(reverse=True)
         now, total = datetime.now(UTC).timestamp(), 0
         for written, size, path in files:
+            if path.suffix == ".part":
+                if now - written > _PART_AGE_S:
+                    path.unlink(missing_ok=True)
+                continue
             total += size
             if now - written > self.max_age_days * 86400.0 or total > self.max_bytes:
                 path.unlink(missing_ok=True)
+
+
+def open_cache(cache: str | os.PathLike[str] | AnswerCache | None) -> AnswerCache | None:
+    """Return a cache by its folder; None where none is wanted."""
+    return cache if cache is None or isinstance(cache, AnswerCache) else AnswerCache(cache)
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -122,7 +147,10 @@ def _to_arrow(table: Table) -> Any:
         kind = values.dtype.kind
         if kind not in "iufbUS":
             raise TypeError(f"column {name!r} of an answer is of type {values.dtype}: expected numbers or text")
-        columns[name] = pa.array(values.astype(np.str_).tolist() if kind in "US" else values, mask=mask)
+        if kind in "US":
+            columns[name] = pa.array(values.astype(np.str_).tolist(), pa.string(), mask=mask)
+        else:
+            columns[name] = pa.array(values, mask=mask)
     return pa.table(columns)
 
 
@@ -131,7 +159,8 @@ def _to_table(arrow: Any) -> Table:
     for name in arrow.column_names:
         column = arrow.column(name).combine_chunks()
         mask = np.asarray(column.is_null())
-        filled = column.fill_null("" if column.type == "string" else 0) if column.null_count else column
-        values = filled.to_numpy(zero_copy_only=False)
-        table[name] = MaskedColumn(values.astype(np.str_) if values.dtype == object else values, mask=mask)
+        is_text = column.type == "string"
+        blank = "" if is_text else False if column.type == "bool" else 0
+        values = column.fill_null(blank).to_numpy(zero_copy_only=False)
+        table[name] = MaskedColumn(values.astype(np.str_) if is_text else values, mask=mask)
     return table

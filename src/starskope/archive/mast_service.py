@@ -21,7 +21,7 @@ from typing import Any
 
 from astropy.table import Table
 
-from starskope.archive.answers import AnswerCache
+from starskope.archive.answers import AnswerCache, open_cache
 from starskope.errors import TransferError
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.pacing import backoff_s
@@ -204,8 +204,7 @@ async def open_service(
     kind: str, options: TransferOptions, cache: str | os.PathLike[str] | AnswerCache | None = None
 ) -> AsyncIterator[Service]:
     """Give a service of an astroquery class (``ObservationsClass``, ``CatalogsClass``); closed at the end."""
-    kept = cache if cache is None or isinstance(cache, AnswerCache) else AnswerCache(cache)
-    service = await asyncio.to_thread(Service, kind, options, kept)
+    service = await asyncio.to_thread(Service, kind, options, open_cache(cache))
     try:
         yield service
     finally:

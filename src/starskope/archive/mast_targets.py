@@ -19,11 +19,12 @@ from starskope.archive.mast_service import MAX_CONNECTIONS, Service, open_servic
 from starskope.layout.keys import LightCurveKey
 from starskope.transfer.options import TransferOptions
 
-__all__ = ["Target", "TicRow", "light_curve_products", "tic_numbers"]
+__all__ = ["Target", "TicRow", "light_curve_products", "rows_by_number", "tic_numbers"]
 
 _COLLECTIONS = {"kepler": "Kepler", "k2": "K2", "tess": "TESS"}
 _CURVES = ("LC", "FAST-LC", "LLC", "SLC")  # productSubGroupDescription of light curves
 _PER_QUESTION = 100
+_TIC = "Mast.Catalogs.Filtered.Tic.Rows"
 _LEFT_OUT = ("DUPLICATE", "ARTIFACT")
 
 
@@ -133,6 +134,21 @@ def _target_names(mission: str, number: int) -> list[str]:
     return [f"{'kplr' if mission == 'kepler' else 'ktwo'}{number:09d}"]
 
 
+def rows_by_number(query: Any, column: str, numbers: Sequence[int | str]) -> Table:
+    """Return the rows of the TIC that have these numbers in a column such as ``ID`` or ``KIC``.
+
+    Notes
+    -----
+    astroquery's ``query_criteria`` takes the numbers of these columns for the ends of one range, as the archive's
+    description of its columns says that they are continuous; so the same question is put with a filter of values.
+    """
+    portal = query._portal_api_connection
+    described = {} if _TIC in portal._column_configs else {"fetch_name": "Mast.Catalogs.Tess.Cone"}
+    filters = [{"paramName": column, "values": [str(number) for number in numbers]}]
+    params = {"columns": "*", "filters": filters}
+    return whole_rows(query, portal.service_request_async(_TIC, params, **described))
+
+
 async def tic_numbers(
     *,
     tic: Sequence[int] = (),
@@ -158,10 +174,11 @@ async def tic_numbers(
     async with open_service("CatalogsClass", options, cache) as service:
 
         async def one(criteria: Mapping[str, list[str]]) -> Table:
-            def question(query: Any) -> Table:
-                return whole_rows(query, query.query_criteria_async(catalog="Tic", **criteria))
-
-            return await service.ask("numbers of stars in the TIC", question, key={"TIC": dict(criteria)})
+            ((column, some),) = criteria.items()
+            key = {"TIC numbers": dict(criteria)}
+            return await service.ask(
+                "numbers of stars in the TIC", lambda query: rows_by_number(query, column, some), key=key
+            )
 
         answers = await gather_limited(one, batches, MAX_CONNECTIONS)
     rows = {}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import astropy.units as u
 import numpy as np
 from astropy.table import Table
 
+from starskope.archive.answers import AnswerCache, open_cache
 from starskope.archive.mast_targets import Target, light_curve_products, tic_numbers
 from starskope.archive.notes import note
 from starskope.archive.star_names import Star, read_stars
@@ -26,9 +27,6 @@ from starskope.transfer.client import open_client
 from starskope.transfer.facade import run_sync
 from starskope.transfer.listing import ObjectInfo
 from starskope.transfer.options import TransferOptions
-
-if TYPE_CHECKING:
-    from starskope.archive.answers import AnswerCache
 
 __all__ = ["MISSIONS", "find_light_curves", "find_light_curves_async"]
 
@@ -120,13 +118,15 @@ async def find_light_curves_async(
         cadences=_of(cadence or _CADENCES, "cadence", _CADENCES),
         options=options or TransferOptions(),
         bucket=bucket,
-        cache=cache,
+        cache=open_cache(cache),
     )
     if source != "s3":
         await search.ask_for_numbers()
         await search.ask_for_files()
     await search.list_bucket(only_named=source == "mast" and search.archive_answered)
-    return search.table(source)
+    table = search.table(source)
+    search.note_cache()
+    return table
 
 
 def _of(value: str | Collection[str], what: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ class _Search:
     cadences: tuple[str, ...]
     options: TransferOptions
     bucket: str
-    cache: Any
+    cache: AnswerCache | None
     notes: list[str] = field(default_factory=list)
     named: dict[Target, set[LightCurveKey]] = field(default_factory=dict)
     there: dict[Target, dict[LightCurveKey, ObjectInfo]] = field(default_factory=dict)
@@ -195,6 +195,12 @@ class _Search:
             else:
                 prefixes = await prefixes_of_targets(client, self.bucket, targets)
             self.there = await list_light_curves(client, self.bucket, prefixes)
+
+    def note_cache(self) -> None:
+        """Say how old the answers are that nobody asked for again."""
+        if self.cache is not None and self.cache.n_used:
+            since = f"{self.cache.oldest_used:%Y-%m-%d}"
+            self.notes.append(f"answers of the archive since {since} were taken from {self.cache.folder}")
 
     def table(self, source: str) -> Table:
         """Return the result."""

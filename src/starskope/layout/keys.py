@@ -40,7 +40,7 @@ def check_ccd(sector: int, camera: int | None = None, ccd: int | None = None) ->
             raise ValueError(f"{what} is {value}: expected 1 to {highest}")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class FfiKey:
     """A TESS full frame image of one CCD and one exposure.
 
