@@ -281,6 +281,11 @@ def test_wrong_targets_and_sizes_are_named(targets, size, words) -> None:
         cutouts(targets, size, uri="cube.fits")
 
 
+def test_a_misspelt_argument_is_named() -> None:
+    with pytest.raises(TypeError, match="no argument 'sectr'"):
+        cutouts_each([(1.0, 2.0)], print, sectr=1)
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such cube or folder of frames"):
         cutouts([(1.0, 2.0)], 3, uri=tmp_path / "none.fits")

@@ -85,8 +85,6 @@ async def places_of(
         The archive cannot be listed.
     """
     if uri is not None:
-        if isinstance(uri, str | os.PathLike) and not is_remote(os.fspath(uri)) and not Path(uri).exists():
-            raise FileNotFoundError(errno.ENOENT, "no such cube or folder of frames", os.fspath(uri))
         return [CcdPlace(uri, _names_cube(uri, source))]
     if sector is None:
         raise ValueError("give sector= or uri=")
@@ -113,6 +111,8 @@ async def places_of(
 
 def _names_cube(uri: Any, source: str) -> bool:
     """Whether an address is one of a cube rather than of frames: one file is a cube unless frames are asked for."""
+    if isinstance(uri, str | os.PathLike) and not is_remote(os.fspath(uri)) and not Path(uri).exists():
+        raise FileNotFoundError(errno.ENOENT, "no such cube or folder of frames", os.fspath(uri))
     is_one = isinstance(uri, str | os.PathLike) and (is_remote(os.fspath(uri)) or not Path(uri).is_dir())
     if source == "cube" and not is_one:
         raise ValueError(f"source='cube' needs the address of one cube, got {type(uri).__name__}")

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from astropy.table import Table
 
@@ -36,6 +36,22 @@ __all__ = [
 ]
 
 Source = Literal["auto", "cube", "ffi"]
+
+
+class Keywords(TypedDict, total=False):
+    """What `cutouts` takes by name, and its siblings with it."""
+
+    sector: int | None
+    camera: int | None
+    ccd: int | None
+    source: Source
+    uri: Any
+    bucket: str
+    options: TransferOptions | None
+    cost: CostModel | None
+    workers: int
+    on_error: Literal["raise", "skip"]
+    progress: Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,22 @@ class CutoutPlan:
     output_bytes: int
 
 
-def cutouts(targets: Any, size: Any = 11, **keywords: Any) -> Cutouts:
+def cutouts(
+    targets: Any,
+    size: int | tuple[int, int] = 11,
+    *,
+    sector: int | None = None,
+    camera: int | None = None,
+    ccd: int | None = None,
+    source: Source = "auto",
+    uri: Any = None,
+    bucket: str = BUCKET,
+    options: TransferOptions | None = None,
+    cost: CostModel | None = None,
+    workers: int = 1,
+    on_error: Literal["raise", "skip"] = "raise",
+    progress: Callable[[int, int], None] | None = None,
+) -> Cutouts:
     """Cut the pixels around many targets out of all frames of a CCD.
 
     Parameters
@@ -132,10 +163,26 @@ def cutouts(targets: Any, size: Any = 11, **keywords: Any) -> Cutouts:
     >>> cuts.flux.shape                                             # doctest: +SKIP
     (1, 1282, 11, 11)
     """
-    return run_sync(cutouts_async(targets, size, **keywords))
+    return run_sync(
+        cutouts_async(
+            targets,
+            size,
+            sector=sector,
+            camera=camera,
+            ccd=ccd,
+            source=source,
+            uri=uri,
+            bucket=bucket,
+            options=options,
+            cost=cost,
+            workers=workers,
+            on_error=on_error,
+            progress=progress,
+        )
+    )
 
 
-async def cutouts_async(targets: Any, size: Any = 11, **keywords: Any) -> Cutouts:
+async def cutouts_async(targets: Any, size: int | tuple[int, int] = 11, **keywords: Unpack[Keywords]) -> Cutouts:
     """Cut out pixels: `cutouts`, to be awaited."""
     call = _checked(targets, size, batch_bytes=None, **keywords)
     sets = []
@@ -148,7 +195,12 @@ async def cutouts_async(targets: Any, size: Any = 11, **keywords: Any) -> Cutout
 
 
 def cutouts_each(
-    targets: Any, put: Callable[[Cutouts], Any], size: Any = 11, *, batch_bytes: int | None = 2**30, **keywords: Any
+    targets: Any,
+    put: Callable[[Cutouts], Any],
+    size: int | tuple[int, int] = 11,
+    *,
+    batch_bytes: int | None = 2**30,
+    **keywords: Unpack[Keywords],
 ) -> Table:
     """Cut out pixels in batches, each handed on as it is complete: more targets than memory, or several CCDs.
 
@@ -168,14 +220,19 @@ def cutouts_each(
 
     Notes
     -----
-    No target on any CCD is no error here: the table tells. Batches come CCD by CCD. Within a CCD that needs several they run up the frame, so that few pixels are read twice;
-    ``targets["target"]`` says which targets they hold.
+    No target on any CCD is no error here: the table tells. Batches come CCD by CCD. Within a CCD that needs several
+    they run up the frame, so that few pixels are read twice; ``targets["target"]`` says which targets they hold.
     """
     return run_sync(cutouts_each_async(targets, put, size, batch_bytes=batch_bytes, **keywords))
 
 
 async def cutouts_each_async(
-    targets: Any, put: Callable[[Cutouts], Any], size: Any = 11, *, batch_bytes: int | None = 2**30, **keywords: Any
+    targets: Any,
+    put: Callable[[Cutouts], Any],
+    size: int | tuple[int, int] = 11,
+    *,
+    batch_bytes: int | None = 2**30,
+    **keywords: Unpack[Keywords],
 ) -> Table:
     """Cut out pixels in batches: `cutouts_each`, to be awaited."""
     if batch_bytes is not None:
@@ -197,13 +254,13 @@ async def cutouts_each_async(
     return call.failures()
 
 
-def plan_cutouts(targets: Any, size: Any = 11, **keywords: Any) -> list[CutoutPlan]:
+def plan_cutouts(targets: Any, size: int | tuple[int, int] = 11, **keywords: Unpack[Keywords]) -> list[CutoutPlan]:
     """Tell what `cutouts` would read, per CCD, without reading pixels; takes the same arguments."""
     return run_sync(plan_cutouts_async(targets, size, **keywords))
 
 
 async def plan_cutouts_async(
-    targets: Any, size: Any = 11, *, batch_bytes: int | None = None, **keywords: Any
+    targets: Any, size: int | tuple[int, int] = 11, *, batch_bytes: int | None = None, **keywords: Unpack[Keywords]
 ) -> list[CutoutPlan]:
     """Plan cutouts: `plan_cutouts`, to be awaited."""
     call = _checked(targets, size, batch_bytes=batch_bytes, **keywords)
@@ -230,43 +287,34 @@ async def plan_cutouts_async(
 
 
 def _checked(
-    targets: Any,
-    size: Any,
-    *,
-    batch_bytes: int | None,
-    sector: int | None = None,
-    camera: int | None = None,
-    ccd: int | None = None,
-    source: Source = "auto",
-    uri: Any = None,
-    bucket: str = BUCKET,
-    options: TransferOptions | None = None,
-    cost: CostModel | None = None,
-    workers: int = 1,
-    on_error: Literal["raise", "skip"] = "raise",
-    progress: Callable[[int, int], None] | None = None,
+    targets: Any, size: int | tuple[int, int], *, batch_bytes: int | None, **keywords: Unpack[Keywords]
 ) -> Call:
-    source = choice(source, "source", ("auto", "cube", "ffi"))
-    on_error = choice(on_error, "on_error", ("raise", "skip"))
+    unknown = sorted(set(keywords) - set(Keywords.__annotations__))
+    if unknown:
+        raise TypeError(f"cutouts take no argument {unknown[0]!r}; there are {', '.join(Keywords.__annotations__)}")
+    source = choice(keywords.get("source", "auto"), "source", ("auto", "cube", "ffi"))
+    on_error = choice(keywords.get("on_error", "raise"), "on_error", ("raise", "skip"))
+    sector, camera, ccd, uri = (keywords.get(name) for name in ("sector", "camera", "ccd", "uri"))
     if (sector is None) == (uri is None):
         raise ValueError("give either sector= (the archive's cubes or frames) or uri= (a cube, or a list of frames)")
     if uri is not None and (camera is not None or ccd is not None):
         raise ValueError("camera and ccd go with sector=; a uri= is of one CCD")
+    workers = keywords.get("workers", 1)
     parallel.resolve_workers(workers)
-    options = options or TransferOptions()
+    options = keywords.get("options") or TransferOptions()
     return Call(
         wanted=read_wanted(targets),
         shape=cutout_shape(size),
-        sector=sector,
-        camera=camera,
-        ccd=ccd,
+        sector=keywords.get("sector"),
+        camera=keywords.get("camera"),
+        ccd=keywords.get("ccd"),
         source=source,
         uri=uri,
-        bucket=bucket,
+        bucket=keywords.get("bucket", BUCKET),
         options=options,
-        cost=cost or CostModel.from_options(options),
+        cost=keywords.get("cost") or CostModel.from_options(options),
         workers=workers,
         skip=on_error == "skip",
-        progress=progress,
+        progress=keywords.get("progress"),
         batch_bytes=batch_bytes,
     )
