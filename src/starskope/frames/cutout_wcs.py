@@ -82,7 +82,8 @@ def fit_linear(wcs: TanSip, row0: NDArray[np.int32], col0: NDArray[np.int32], sh
     xi, eta = _project(ra, dec, crval)
     design = np.stack([grid_column, grid_row, np.ones_like(grid_row)], axis=1)
     inverse = np.linalg.pinv(design)
-    planes = np.stack([xi @ inverse.T, eta @ inverse.T], axis=1)
+    # Summed point by point, not by the BLAS, whose order depends on how many targets come together.
+    planes = np.stack([(axis[:, None, :] * inverse).sum(axis=2) for axis in (xi, eta)], axis=1)
     cd, offset = planes[:, :, :2], planes[:, :, 2:]
     crpix = -np.linalg.solve(cd, offset)[:, :, 0]
     separation, scatter = _departure(wcs, planes, crval, (first_row, first_column), shape)
