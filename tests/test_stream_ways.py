@@ -137,7 +137,7 @@ class PieceSource(FrameSource):
             piece = self.data[at : min(at + 7_001, stop)]
             into.add(piece)
             at += len(piece)
-            await asyncio.sleep(0.0005)
+            await (into.room() if into.is_full else asyncio.sleep(0.0005))
 
 
 @pytest.mark.parametrize("replaced_at", [None, 30_000, 130_000])

@@ -22,24 +22,29 @@ __all__ = ["Decoding", "Lane", "beside"]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _BATCH_BYTES = 1 << 20
+_MOST_BATCHES = 4
 
 
 class Lane:
     """Where frames are decoded while they come: one batch at a time, which is faster than any line."""
 
-    def __init__(self, decoders: asyncio.Semaphore) -> None:
-        self._decoders = decoders
+    def __init__(self) -> None:
         self._job: Future[bool] | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether a batch would begin at once."""
-        return (self._job is None or self._job.done()) and not self._decoders.locked()
+        return self._job is None or self._job.done()
 
     def submit(self, function: Callable[[list[bytes]], bool], pieces: list[bytes]) -> Future[bool]:
         """Begin a batch."""
-        self._job = parallel.submit(function, pieces)
+        self._job = parallel.submit_brief(function, pieces)
         return self._job
+
+    async def wait(self) -> None:
+        """Wait for the end of the batch that is at work."""
+        if self._job is not None and not self._job.done():
+            await asyncio.wait([asyncio.wrap_future(self._job)])
 
 
 class Decoding(Pieces):
@@ -62,11 +67,19 @@ class Decoding(Pieces):
     def add(self, piece: bytes) -> None:
         """Take the next bytes, and hand a batch on when there is one."""
         super().add(piece)
-        if self.n_come - self._n_taken >= _BATCH_BYTES and self._is_regular and self._lane.is_free:
-            self._collect()
-            if self._is_regular:
-                self._batch, self.held, self._n_taken = self.held, [], self.n_come
-                self._job = self._decoder, self._lane.submit(self._decoder.feed, self._batch)
+        if self.n_come - self._n_taken >= _BATCH_BYTES:
+            self._hand_over()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be decoded that no more should be received."""
+        return self._is_regular and self.n_come - self._n_taken >= _MOST_BATCHES * _BATCH_BYTES
+
+    async def room(self) -> None:
+        """Wait until no longer full."""
+        while self.is_full:
+            await self._lane.wait()
+            self._hand_over()
 
     async def whole(self) -> list[bytes] | None:
         """Return all that came; None where the plane is being decoded."""
@@ -84,6 +97,14 @@ class Decoding(Pieces):
         """Wait until nothing is at work."""
         if self._job is not None and not self._job[1].done():
             await asyncio.wait([asyncio.wrap_future(self._job[1])])
+
+    def _hand_over(self) -> None:
+        if not (self._is_regular and self._lane.is_free):
+            return
+        self._collect()
+        if self._is_regular:
+            self._batch, self.held, self._n_taken = self.held, [], self.n_come
+            self._job = self._decoder, self._lane.submit(self._decoder.feed, self._batch)
 
     def _collect(self) -> None:
         """Take back the last batch where the decoder could not use it: then the plane is decoded at the end."""

@@ -55,6 +55,14 @@ class Pieces:
         self.held.append(piece)
         self.n_come += len(piece)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next bytes should wait for `room`."""
+        return False
+
+    async def room(self) -> None:
+        """Wait until no longer full."""
+
     async def whole(self) -> list[bytes] | None:
         """Return all that came; None where some of it was taken away, which is only done when the plane is in it."""
         return self.held
@@ -179,6 +187,8 @@ class _Sink:
 
     async def write(self, chunk: bytes) -> None:
         self._into.add(chunk)
+        if self._into.is_full:
+            await self._into.room()
 
     async def restart(self) -> None:
         self._into.begin(0)

@@ -72,7 +72,7 @@ async def stream(
     if bytes_in_flight < 1:
         raise ValueError(f"bytes_in_flight = {bytes_in_flight}: expected at least 1")
     decoders = asyncio.Semaphore(parallel.resolve_workers(workers))
-    lane = Lane(decoders)
+    lane = Lane()
 
     async def produce(index: int) -> Frame | Exception:
         coming = Decoding(index, source.names[index], lane)
