@@ -11,6 +11,7 @@ from typing import Any
 
 # Public name -> the module that defines it. `__getattr__` and `__dir__` below are made from this table alone.
 _HOME = {
+    "Cutouts": "starskope.frames.cutout_set",
     "Frame": "starskope.frames.decode",
     "FrameError": "starskope.errors",
     "LightCurves": "starskope.curves.container",
@@ -49,6 +50,9 @@ _HOME = {
     "search_transits": "starskope.search.transits",
     "stack": "starskope.frames.stack",
     "stack_async": "starskope.frames.stack",
+    "stream_frames": "starskope.frames.stream",
+    "upload": "starskope.transfer.upload",
+    "upload_async": "starskope.transfer.upload",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605
