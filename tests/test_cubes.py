@@ -16,6 +16,7 @@ from starskope.archive.cube_frames import CubeFrames
 from starskope.archive.cubes import Cube, find_cubes, open_cube
 from starskope.errors import FrameError, TransferError
 from starskope.frames.cutouts import cutouts, cutouts_each
+from starskope.frames.wcs import TanSip
 from starskope.layout.cube import CubeLayout
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
@@ -124,9 +125,19 @@ def no_coordinates(hdus):
     return fits.HDUList([*hdus[:2], fits.BinTableHDU.from_columns(columns)])
 
 
+def with_column(name, value):
+    def change(hdus):
+        hdus[2].data[name][5] = value
+        return hdus
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (with_column("DQUALITY", -4), "DQUALITY runs from -4"),
+        (with_column("TSTART", 1e9), "no date"),
         (one_row_less, "holds 24 frames, its table 23 rows"),
         (no_table, "expected the table of its frames"),
         (no_names, "no column FFI_FILE"),
@@ -177,12 +188,31 @@ def test_other_files_are_no_cubes(scene: Scene, tmp_path: Path) -> None:
             frames_of(path)
 
 
+def test_cards_and_times_that_are_missing_leave_gaps(scene: Scene, tmp_path: Path) -> None:
+    path = changed(scene, tmp_path, with_column("BARYCORR", np.nan))
+    with fits.open(path, mode="update") as hdus:
+        hdus[2].data["TSTOP"][7] = np.nan
+    wcs = TanSip.from_header(fits.getheader(scene.frames[13], 1))
+    result = cutouts(np.stack(wcs.pixel_to_world([30.0], [80.0]), axis=1), 5, uri=path)
+    assert np.flatnonzero(np.isnan(result.time[0])).tolist() == [5, 7]
+    assert np.isfinite(result.flux).all()
+
+
+def test_names_of_frames_are_text_of_seven_bits(scene: Scene, tmp_path: Path) -> None:
+    data = bytearray(scene.cube.read_bytes())
+    name = scene.frames[4].name.encode()
+    data[data.rindex(name)] = 0xFF
+    path = tmp_path / "cube.fits"
+    path.write_bytes(data)
+    names = frames_of(path)[1].names.tolist()
+    assert names[4] == "\\xff" + name[1:].decode()
+    assert all(text.isascii() for text in names)
+
+
 # --- faults ---------------------------------------------------------------------------------------------------------
 def test_a_range_that_is_lost_is_raised_or_costs_its_targets_alone(scene: Scene, endpoint, bucket) -> None:
     uri = f"s3://{BUCKET}/{scene.sector.cube_key()}"
     rng = np.random.default_rng(2)
-    from starskope.frames.wcs import TanSip
-
     wcs = TanSip.from_header(fits.getheader(scene.frames[13], 1))
     targets = np.stack(wcs.pixel_to_world(rng.uniform(0, 63, 30), rng.uniform(44, 115, 30)), axis=1)
     whole = cutouts(targets, 5, uri=scene.cube)

@@ -434,6 +434,28 @@ def test_each_target_is_found_on_its_ccd(scene: Scene, bucket: TransferOptions) 
     same(only, cutouts(table[:2], 5, uri=scene.cube))
 
 
+def test_a_target_in_motion_is_cut_on_every_ccd_that_it_visits(scene: Scene, bucket: TransferOptions) -> None:
+    with fits.open(scene.root / scene.other.frame_keys()[13]) as hdus:
+        other = TanSip.from_header(hdus[1].header)
+    time = scene.sector.timeline.time
+    # A while in the middle of one CCD, then of the other; a second target stays on CCD 4, a third is nowhere.
+    first, second = wcs_of(scene).pixel_to_world(30.0, 80.0), other.pixel_to_world(30.0, 80.0)
+    nodes = np.array([time[0] - 1, time[8], time[10], time[-1] + 1])
+    ra = np.array([first[0], first[0], second[0], second[0]])
+    dec = np.array([first[1], first[1], second[1], second[1]])
+    stay_ra, stay_dec = np.full(4, first[0]), np.full(4, first[1])
+    paths = Ephemerides(
+        ("both", "one", "none"),
+        (nodes,) * 3,
+        (ra, stay_ra, np.full(4, 10.0)),
+        (dec, stay_dec, np.full(4, 80.0)),
+    )
+    got: list[Cutouts] = []
+    failed = cutouts_each(paths, got.append, 5, options=bucket, bucket="stpubdata-cutouts", sector=1, source="cube")
+    assert {part.ccd: part.targets["name"].tolist() for part in got} == {3: ["both"], 4: ["both", "one"]}
+    assert failed["target"].tolist() == [2]
+
+
 def test_a_sector_without_a_cube_is_read_from_frames_or_told(scene: Scene, endpoint) -> None:
     for path in scene.frames:
         endpoint.put(path.relative_to(scene.root).as_posix(), path.read_bytes(), bucket="stpubdata-frames")

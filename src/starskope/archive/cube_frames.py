@@ -103,7 +103,7 @@ class CubeFrames:
     @cached_property
     def names(self) -> NDArray[np.str_]:
         """(n_frame,) file name of each frame, without folders."""
-        names: NDArray[np.str_] = np.char.strip(np.char.decode(self.columns[_NAME], "ascii", "replace"))
+        names: NDArray[np.str_] = np.char.strip(np.char.decode(self.columns[_NAME], "ascii", "backslashreplace"))
         return names
 
     def number(self, name: str) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ def _cards(row: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in row.items():
         if np.ndim(value):
             continue
-        plain = value.decode("ascii", "replace").strip() if isinstance(value, bytes) else value.item()
+        plain = value.decode("ascii", "backslashreplace").strip() if isinstance(value, bytes) else value.item()
         if plain != "" and plain == plain:  # noqa: PLR0124 - NaN is no value
             cards[key.upper()] = plain
     return cards

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
 from starskope import parallel
+from starskope.archive.cube_bytes import FileRanges, ObjectRanges, Ranges
 from starskope.archive.cube_frames import CubeFrames, most_table_bytes, one_row, table_header
 from starskope.errors import FrameError, TransferError
 from starskope.layout.cube import CUBE_LEAD, CubeLayout
@@ -31,8 +31,6 @@ from starskope.transfer.facade import run_sync
 from starskope.transfer.listing import list_objects
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.ranged import read_range
-from starskope.transfer.ranges import RangeRequest, read_ranges
-from starskope.transfer.uris import S3Uri
 from starskope.transfer.web import open_clients
 from starskope.transfer.weburi import is_remote, parse_uri
 
@@ -42,7 +40,6 @@ _CUBE_ROOT = "tess/public/mast/"
 _LEAD = 8 * CUBE_LEAD  # real headers end at 5,760; a longer one costs no second request
 _HEADER_STEP = 65_536
 _TABLE_STEP = 2**20
-_N_FILE_READS = 8
 
 
 def find_cubes(
@@ -113,16 +110,6 @@ async def find_cubes_async(
     )
 
 
-class _Ranges(Protocol):
-    """Ranges of one file, wherever it lies."""
-
-    async def read(self, start: int, stop: int) -> bytes: ...
-
-    def read_many(
-        self, reads: NDArray[np.int64], bytes_in_flight: int
-    ) -> AsyncGenerator[tuple[int, bytes | TransferError], None]: ...
-
-
 @dataclass(eq=False)
 class Cube:
     """An open cube; made by `open_cube` only.
@@ -145,7 +132,7 @@ class Cube:
     layout: CubeLayout
     primary: Header = field(repr=False)
     size: int
-    _ranges: _Ranges = field(repr=False)
+    _ranges: Ranges = field(repr=False)
 
     @property
     def table_offset(self) -> int:
@@ -221,6 +208,7 @@ async def open_cube(
     location: str | os.PathLike[str],
     *,
     options: TransferOptions | None = None,
+    client: Client | None = None,
     etag: str | None = None,
 ) -> AsyncIterator[Cube]:
     """Open a cube and read its headers.
@@ -230,6 +218,8 @@ async def open_cube(
     location : str or path
         ``s3://bucket/key``, ``https://host/path``, or a file.
     options : TransferOptions, optional
+    client : Client, optional
+        An open one for S3, instead of one of its own.
     etag : str, optional
         ETag that the object must have; else that of the first answer holds for all reads.
 
@@ -251,81 +241,21 @@ async def open_cube(
         try:
             size = os.fstat(descriptor).st_size
             lead = await asyncio.wrap_future(parallel.submit(os.pread, descriptor, _LEAD, 0))
-            yield _cube(text, name, lead, size, _FileRanges(descriptor, name))
+            yield _cube(text, name, lead, size, FileRanges(descriptor, name))
         finally:
             os.close(descriptor)
         return
     uri = parse_uri(text)
-    async with open_clients([uri], options) as client_of:
-        client = client_of(uri)
+    async with AsyncExitStack() as stack:
+        if client is None:
+            client = (await stack.enter_async_context(open_clients([uri], options)))(uri)
         got = await read_range(client, uri, 0, _LEAD, etag=etag)
-        yield _cube(text, name, got.data, got.object_size, _ObjectRanges(client, uri, got.etag, name))
+        yield _cube(text, name, got.data, got.object_size, ObjectRanges(client, uri, got.etag, name))
 
 
-def _cube(location: str, name: str, lead: bytes, size: int, ranges: _Ranges) -> Cube:
+def _cube(location: str, name: str, lead: bytes, size: int, ranges: Ranges) -> Cube:
     layout = CubeLayout.from_lead(lead, name=name)
     end = layout.data_offset + padded(layout.n_bytes)
     if end >= size:
         raise FrameError(f"{name} is truncated: its pixels and their table end after byte {end}, it has {size} bytes")
     return Cube(location, name, layout, parse_header(lead, name=name), size, ranges)
-
-
-class _ObjectRanges:
-    def __init__(self, client: Client, uri: S3Uri, etag: str, name: str) -> None:
-        self._client, self._uri, self._etag, self._name = client, uri, etag, name
-
-    async def read(self, start: int, stop: int) -> bytes:
-        got = await read_range(self._client, self._uri, start, stop, etag=self._etag)
-        return self._whole(got.data, start, stop)
-
-    async def read_many(
-        self, reads: NDArray[np.int64], bytes_in_flight: int
-    ) -> AsyncGenerator[tuple[int, bytes | TransferError], None]:
-        limits = reads.tolist()
-        requests = (RangeRequest(self._uri, start, stop, self._etag) for start, stop in limits)
-        async with aclosing(read_ranges(self._client, requests, bytes_in_flight=bytes_in_flight)) as coming:
-            async for index, got in coming:
-                yield index, got if isinstance(got, TransferError) else self._whole(got.data, *limits[index])
-
-    def _whole(self, data: bytes, start: int, stop: int) -> bytes:
-        if len(data) < stop - start:
-            raise FrameError(f"{self._name} ends within bytes {start} to {stop - 1}: it is truncated")
-        return data
-
-
-class _FileRanges:
-    """A file that stays open: replaced under its name, it is still the one whose headers were read."""
-
-    def __init__(self, descriptor: int, name: str) -> None:
-        self._descriptor, self._name = descriptor, name
-
-    async def read(self, start: int, stop: int) -> bytes:
-        data = await asyncio.wrap_future(parallel.submit(os.pread, self._descriptor, stop - start, start))
-        if len(data) < stop - start:
-            raise FrameError(f"{self._name} became shorter while it was read: is it still being written?")
-        return data
-
-    async def read_many(
-        self, reads: NDArray[np.int64], bytes_in_flight: int
-    ) -> AsyncGenerator[tuple[int, bytes | TransferError], None]:
-        running: deque[tuple[int, asyncio.Task[bytes]]] = deque()
-        held = following = 0
-        limits = reads.tolist()
-        try:
-            while running or following < len(limits):
-                while following < len(limits) and len(running) < _N_FILE_READS:
-                    start, stop = limits[following]
-                    if running and held + stop - start > bytes_in_flight:
-                        break
-                    running.append((following, asyncio.create_task(self.read(start, stop))))
-                    held += stop - start
-                    following += 1
-                index, task = running[0]
-                data = await task
-                running.popleft()
-                yield index, data
-                held -= len(data)
-        finally:
-            for _, task in running:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in running), return_exceptions=True)

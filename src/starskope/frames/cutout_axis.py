@@ -143,6 +143,9 @@ def make_axis(
             break
     else:
         raise FrameError(f"none of the {n_time} frames of {what} has world coordinates, so no target can be placed")
+    flags = np.nan_to_num(quality, nan=0.0)
+    if not np.all((flags >= 0) & (flags < 2**31)):
+        raise FrameError(f"{what}: DQUALITY runs from {flags.min():g} to {flags.max():g}: expected sets of bits")
     time = 0.5 * (start + stop) - barycorr
     header = cards(reference)
     ra, dec = wcs.pixel_to_world(*ccd_centre(header, shape))
@@ -151,11 +154,13 @@ def make_axis(
         source = f"Earth, corrected to meet {np.count_nonzero(np.isfinite(barycorr))} BARYCORR cards of one CCD"
     except FrameError as error:
         observer, source = earth_path(time), f"Earth: {error}"
+    except ValueError as error:
+        raise FrameError(f"{what}: TSTART or TSTOP of some frame is no date ({error})") from None
     sector, camera, ccd = _which(str(names[reference]), what)
     return FrameAxis(
         names=np.asarray(names, np.str_),
         time_spacecraft=time,
-        quality=np.nan_to_num(quality, nan=0.0).astype(np.int32),
+        quality=flags.astype(np.int32),
         shape=shape,
         reference=reference,
         wcs=wcs,

@@ -50,6 +50,7 @@ class Call:
     progress: Callable[[int, int], None] | None
     batch_bytes: int | None
     failed: dict[int, str] = field(default_factory=dict)
+    placed: set[int] = field(default_factory=set)
     n_done: int = 0
     n_planned: int = 0
 
@@ -93,10 +94,12 @@ class Job:
         """Place the targets; those that are off the CCD are told."""
         ra, dec, row, column = call.wanted.pixels(rows, ccd.axis)
         inside = on_ccd(row, column, ccd.axis.science)
+        # A target that moves may be on several CCDs: missing one of them is no failure.
+        call.placed.update(rows[inside].tolist())
         for k in np.flatnonzero(~inside):
             call.failed.setdefault(int(rows[k]), _why_off(row[k], column[k], ccd.axis))
-        for number in rows[inside].tolist():
-            call.failed.pop(number, None)
+        for number in call.placed & call.failed.keys():
+            del call.failed[number]
         row0, col0 = corners(row[inside], column[inside], call.shape)
         n_row, n_col = call.shape
         each = 8 * ccd.axis.n_time * n_row * n_col

@@ -23,10 +23,12 @@ from starskope.errors import FrameError
 from starskope.frames.cutout_frames import PlanePixels
 from starskope.frames.cutout_pixels import CubePixels, PixelSource
 from starskope.frames.cutout_places import Wanted, on_ccd
+from starskope.frames.cutout_tasks import each_index
 from starskope.frames.sources import open_source
 from starskope.frames.wcs import TanSip, has_wcs
 from starskope.layout.fits import FFI_LEAD, locate_image, science_region
 from starskope.layout.keys import check_ccd
+from starskope.transfer.client import Client, open_client
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.planning import CostModel
 from starskope.transfer.weburi import is_remote
@@ -144,15 +146,12 @@ async def assign(
     """
     left = np.ones(wanted.n_target, dtype=bool)
     jobs = []
-    for place in places:
-        wcs, science = await _glance(place, options)
+    for place, (wcs, science) in zip(places, await _glances(places, options), strict=True):
         here = _visits(wanted, wcs, science)
         rows = np.flatnonzero(here if wanted.is_moving else here & left)
         left &= ~here
         if rows.size:
             jobs.append((place, rows.astype(np.int64)))
-        if not left.any() and not wanted.is_moving:
-            break
     return jobs, np.flatnonzero(left).astype(np.int64)
 
 
@@ -164,10 +163,22 @@ def _visits(wanted: Wanted, wcs: TanSip, science: tuple[slice, slice]) -> NDArra
     return on_ccd(*wcs.world_to_pixel(*wanted.paths.at(moments)), science)
 
 
-async def _glance(place: CcdPlace, options: TransferOptions) -> tuple[TanSip, tuple[slice, slice]]:
+async def _glances(places: list[CcdPlace], options: TransferOptions) -> list[tuple[TanSip, tuple[slice, slice]]]:
+    """Glance at CCDs of the archive, all at a time."""
+    seen: list[Any] = [None] * len(places)
+    async with open_client(options) as client:
+
+        async def look(index: int) -> None:
+            seen[index] = await _glance(places[index], options, client)
+
+        await each_index(look, len(places), len(places))
+    return seen
+
+
+async def _glance(place: CcdPlace, options: TransferOptions, client: Client) -> tuple[TanSip, tuple[slice, slice]]:
     """World coordinates and science pixels of a CCD by the fewest reads: the middle frame, or one soon after it."""
     if place.is_cube:
-        async with open_cube(place.frames, options=options, etag=place.etag) as cube:
+        async with open_cube(place.frames, client=client, etag=place.etag) as cube:
             n_frame, shape = cube.layout.n_frame, (cube.layout.n_row, cube.layout.n_col)
             for step in range(min(_MOST_GLANCES, n_frame)):
                 cards = await cube.cards((n_frame // 2 + step) % n_frame)
