@@ -161,7 +161,7 @@ class TransferOptions:
     max_answer_bytes: int = 32 * 2**20
     bytes_in_flight: int = 256 * 2**20
     step_bytes: int = 2**18
-    write_bytes: int = 2**22
+    write_bytes: int = 2**19
     max_listed_keys: int = 1_000_000
 
     def __post_init__(self) -> None:
