@@ -106,7 +106,7 @@ def rival_cutters(session: harness.Session, cube: BigCube) -> dict[str, Callable
         # It keeps connections to an earlier server, as tesscube below keeps headers.
         s3fs.S3FileSystem.clear_instance_cache()
         cutters["astrocut (threads)"] = lambda target: (
-            astrocut.TessCubeCutout(URI, place(target), SIZE, threads="auto").tpf_cutouts[0][1].data["FLUX"]
+            astrocut.TessCubeCutout(URI, place(target), SIZE, threads=SIZE).tpf_cutouts[0][1].data["FLUX"]
         )
     if tesscube is not None:
         from tesscube import query

@@ -12,6 +12,7 @@ from typing import Any
 # Public name -> the module that defines it. `__getattr__` and `__dir__` below are made from this table alone.
 _HOME = {
     "Cutouts": "starskope.frames.cutout_set",
+    "Ephemerides": "starskope.frames.moving",
     "Frame": "starskope.frames.decode",
     "FrameError": "starskope.errors",
     "LightCurves": "starskope.curves.container",
