@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from fault_server import FaultServer
 
+from starskope import parallel
 from starskope.synth.endpoint import Endpoint
+from starskope.transfer import run
 from starskope.transfer.crew import Job, key_from_line, key_to_line, pays
 from starskope.transfer.download import Progress, download
 from starskope.transfer.manifest import ManifestRow
@@ -172,11 +174,44 @@ def test_no_helper_outlives_its_caller(endpoint: Endpoint, tmp_path: Path, numbe
     _assert_whole(tmp_path)
 
 
+def test_helpers_come_by_themselves_when_they_pay(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[float, float, int]] = []
+
+    def decide(busy: float, seconds_left: float, n_processes: int) -> bool:
+        asked.append((busy, seconds_left, n_processes))
+        return True
+
+    monkeypatch.setattr(run, "pays", decide)
+    monkeypatch.setattr(run, "_WATCH_EVERY_S", 0.05)
+    monkeypatch.setattr(parallel, "available_cpus", lambda: 2)
+    seen: set[int] = set()
+    with FaultServer(endpoint.url) as proxy:
+        proxy.plan(_slowly)
+        report = download(
+            URIS,
+            tmp_path,
+            options=_options(proxy, max_objects=1),
+            progress=lambda _: seen.update(_helpers(os.getpid())),
+        )
+    ((busy, seconds_left, n_processes),) = asked
+    assert busy > 0
+    assert 0.2 < seconds_left < 600
+    assert n_processes == 2
+    assert len(seen) == 1
+    assert report["status"].tolist() == ["downloaded"] * N_OBJECT
+    _assert_whole(tmp_path)
+
+
 def test_more_processes_only_where_they_pay() -> None:
-    assert pays(0.95, 10.0, 2)
-    assert pays(0.95, 3.0, 16)
+    assert pays(0.95, 5.0, 2)
+    assert pays(1.3, 10.0, 2)
+    assert pays(1.3, 3.0, 16)
     assert not pays(0.95, 3.0, 2), "half of three seconds does not pay for a start"
     assert not pays(0.3, 1000.0, 16), "the line is the narrow place"
+    assert not pays(1.9, 10.0, 2), "the CPUs are taken already"
+    assert not pays(2.5, 1000.0, 2)
     assert not pays(1.0, 1000.0, 1)
 
 

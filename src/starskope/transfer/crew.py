@@ -75,18 +75,20 @@ def pays(busy: float, seconds_left: float, n_processes: int) -> bool:
     Parameters
     ----------
     busy : float
-        CPU seconds per second of the thread that moves the bytes.
+        CPU seconds per second of the one process that works so far, over all its threads.
     seconds_left : float
         At the present rate.
     n_processes : int
-        How many there would be.
+        How many there would be, at most one per CPU.
 
     Notes
     -----
-    A line that is slower than one core gains nothing from a second one. Otherwise `n` processes take ``1 / n`` of the
-    time and each costs about a second of CPU to begin with: they must save twice that.
+    A process that waits for the line or the disk most of the time gains nothing from a second one. Otherwise `n` of
+    them on as many CPUs are ``n / busy`` times as fast, and each costs about a second of CPU to begin with: they must
+    save twice that.
     """
-    return n_processes > 1 and busy >= _BUSY and seconds_left * (1 - 1 / n_processes) >= 2 * _START_S
+    speedup = n_processes / max(busy, 1.0)
+    return busy >= _BUSY and seconds_left * (1 - 1 / max(speedup, 1.0)) >= 2 * _START_S
 
 
 def key_to_line(index: int, wanted: Wanted, known: ManifestRow | None) -> bytes:

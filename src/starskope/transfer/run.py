@@ -206,7 +206,7 @@ class Run:
 
     async def _grow_when_it_pays(self, crew: Crew, n_most: int) -> None:
         """Let other processes join once this one is seen to be the narrow place."""
-        began, cpu_s, n_bytes = time.monotonic(), time.thread_time(), self._bytes_done
+        began, cpu_s, n_bytes = time.monotonic(), time.process_time(), self._bytes_done
         while n_most > 1:
             await asyncio.sleep(_WATCH_EVERY_S)
             seconds = time.monotonic() - began
@@ -215,7 +215,7 @@ class Run:
             n_ended = self._n_done + self._n_failed
             if rate > 0 and n_left and n_ended:
                 seconds_left = n_left * self._bytes_done / n_ended / rate
-                if pays((time.thread_time() - cpu_s) / seconds, seconds_left, n_most):
+                if pays((time.process_time() - cpu_s) / seconds, seconds_left, n_most):
                     crew.grow(n_most - 1, self._lock)
                     return
 
