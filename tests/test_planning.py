@@ -179,7 +179,8 @@ def test_many_targets_are_cheaper_from_frames() -> None:
 
 
 def test_the_model_is_checked_and_comes_from_the_options() -> None:
-    assert CostModel.from_options(TransferOptions()).n_parallel == TransferOptions().start_connections
+    options = TransferOptions(assumed_latency_s=0.2, assumed_bytes_per_s=5e6, start_connections=7)
+    assert CostModel.from_options(options) == CostModel(latency_s=0.2, bandwidth=5e6, n_parallel=7)
     for wrong in ({"latency_s": -1.0}, {"bandwidth": 0.0}, {"n_parallel": 0}, {"request_s": float("nan")}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             CostModel(**wrong)

@@ -34,8 +34,10 @@ _POSITIVE = (
     "connect_timeout_s",
     "idle_timeout_s",
     "hedge_max_s",
+    "assumed_bytes_per_s",
 )
 _NOT_NEGATIVE = (
+    "assumed_latency_s",
     "backoff_base_s",
     "backoff_max_s",
     "min_bytes_per_s",
@@ -118,6 +120,9 @@ class TransferOptions:
     max_listed_keys : int
         A listing, or all listings of one search, longer than this is refused, so that no server can fill the memory.
         A whole sector has up to 400,000.
+    assumed_latency_s, assumed_bytes_per_s : float
+        Time to the first byte of an answer, and speed of the whole line, by which cutouts choose between a cube and
+        whole frames and which gaps they read over; they change times, never results.
 
     Raises
     ------
@@ -163,6 +168,8 @@ class TransferOptions:
     step_bytes: int = 2**18
     write_bytes: int = 2**19
     max_listed_keys: int = 1_000_000
+    assumed_latency_s: float = 0.05
+    assumed_bytes_per_s: float = 1e8
 
     def __post_init__(self) -> None:
         for name in (*_COUNTS, *_POSITIVE):

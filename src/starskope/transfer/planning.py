@@ -64,8 +64,8 @@ class CostModel:
 
     @classmethod
     def from_options(cls, options: TransferOptions) -> CostModel:
-        """Take the number of connections from the options."""
-        return cls(n_parallel=options.start_connections)
+        """Take what the options assume of the line."""
+        return cls(options.assumed_latency_s, options.assumed_bytes_per_s, options.start_connections)
 
     def seconds(self, n_request: int, n_bytes: int) -> float:
         """Return how long so many requests for so many bytes take together."""
