@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fault_server import FaultServer
 
 OTHER_ETAG = '"00000000000000000000000000000000"'
-TRICKLE_BYTES, TRICKLE_EVERY_S = 10, 0.1  # 100 bytes per second: never silent, never done
+TRICKLE_BYTES, TRICKLE_EVERY_S = 1, 0.1  # 10 bytes per second: never silent, never done
 LITTLE = 1_000
 
 Edit = Callable[[int, bytes], bytes]
@@ -82,8 +82,9 @@ async def early_close(exchange: Exchange) -> None:
 
 
 async def close_after_a_little(exchange: Exchange) -> None:
-    """Progress that would take for ever: a thousand bytes, and the connection closes."""
-    await exchange.send(await exchange.open_upstream(), LITTLE)
+    """Progress that would take for ever: a hundredth, at most a thousand bytes, and the connection closes."""
+    answer = await exchange.open_upstream()
+    await exchange.send(answer, max(1, min(LITTLE, answer.n_bytes // 100)))
 
 
 async def reset(exchange: Exchange) -> None:
