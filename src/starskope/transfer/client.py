@@ -125,9 +125,11 @@ async def open_client(options: TransferOptions | None = None) -> AsyncIterator[C
         s3 = await creator.__aenter__()
     except (BotoCoreError, ValueError) as error:
         raise TransferError(f"cannot open an S3 client for {endpoint_url or 'AWS'}: {error}") from error
+    client = Client(s3, options, str(s3.meta.endpoint_url))
     try:
-        yield Client(s3, options, str(s3.meta.endpoint_url))
+        yield client
     finally:
+        await client.quick.close()
         await s3.close()
 
 

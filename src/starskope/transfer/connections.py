@@ -7,6 +7,8 @@ failed is repeated on a connection of its own. It refuses to know S3.
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,12 +64,16 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]
         finally:
             _is_bulk.reset(token)
 
-    async def session_for(self, url: str) -> tuple[aiohttp.ClientSession, dict[str, Any]]:
-        """Return the session of aiohttp that requests to an address go through, and the arguments that name a proxy."""
-        proxy = self._proxy_config.proxy_url_for(url)
-        session = await self._get_session(proxy)
-        named = {"proxy": proxy, "proxy_headers": self._proxy_config.proxy_headers_for(proxy)} if proxy else {}
-        return session.plain, named
+    async def tls(self) -> ssl.SSLContext:
+        """Return the context that verifies servers as aiobotocore does, AWS_CA_BUNDLE and profile heeded."""
+        context, _ = await asyncio.to_thread(self._build_ssl_contexts, None)
+        if not isinstance(context, ssl.SSLContext) or context.verify_mode != ssl.CERT_REQUIRED:
+            raise TypeError("this aiobotocore makes no context that verifies")
+        return context
+
+    def has_proxy(self, url: str) -> bool:
+        """Return whether requests to an address go through a proxy."""
+        return bool(self._proxy_config.proxy_url_for(url))
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         place = (proxy_url, _fresh.get())
