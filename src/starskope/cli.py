@@ -85,7 +85,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     from starskope import cli_commands as commands
-    from starskope import cli_cutouts, cli_learn, cli_output, cli_search, cli_spectra
+    from starskope import cli_cutouts, cli_find, cli_learn, cli_output, cli_search, cli_spectra
 
     parser = argparse.ArgumentParser(
         prog="starskope",
@@ -102,10 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="one JSON object per line on standard output")
         return command
 
-    find = add("find", commands.find, "list the full frame images that the archive holds")
-    _add_ccd(find)
-    _add_archive(find)
-    find.add_argument("--output", metavar="FILE", help="write the table there (.ecsv, .csv, .parquet)")
+    cli_find.add_find(add, _add_ccd, _add_archive)
 
     download = add(
         "download",
@@ -118,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_ccd(download)
     _add_archive(download)
+    cli_find.add_index(download)
     download.add_argument("--overwrite", action="store_true", help="copy again what is there")
     download.add_argument(
         "--verify", action="store_true", help="copy nothing: hold what is in DEST against the sums in its manifest"
@@ -131,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     stack.add_argument("paths", nargs="+", metavar="[FRAMES ...] OUT.fits", help=f"{_FFI_HELP}; then the file")
     _add_ccd(stack)
     _add_archive(stack)
+    cli_find.add_index(stack)
     _add_workers(stack)
     cli_output.add_output(stack)
     _add_clip(stack)
@@ -140,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     curves.add_argument("paths", nargs="+", metavar="[FRAMES ...] OUT", help=f"{_FFI_HELP}; then OUT.zarr or OUT.fits")
     _add_ccd(curves)
     _add_archive(curves)
+    cli_find.add_index(curves)
     _add_workers(curves)
     _add_stars(curves)
     cli_output.add_output(curves)
@@ -158,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("paths", nargs="+", metavar="[FRAMES ...] OUT", help=f"{_FFI_HELP}; then the output directory")
     _add_ccd(run)
     _add_archive(run)
+    cli_find.add_index(run)
     _add_workers(run)
     _add_stars(run)
     _add_clip(run)
@@ -195,9 +196,9 @@ def _add_ccd(command: argparse.ArgumentParser) -> None:
     group.add_argument("--ccd", type=_all_or_number, metavar="1-4|all")
 
 
-def _add_archive(command: argparse.ArgumentParser) -> None:
+def _add_archive(command: argparse.ArgumentParser, sources: Sequence[str] = ("s3", "mast")) -> None:
     group = command.add_argument_group("archive and network")
-    group.add_argument("--source", choices=("s3", "mast"), default="s3", help="how to search (default: s3)")
+    group.add_argument("--source", choices=sources, default="s3", help="how to search (default: s3)")
     group.add_argument("--bucket", default="stpubdata", metavar="NAME", help="default: stpubdata")
     group.add_argument(
         "--endpoint-url", metavar="URL", help="S3 server; default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, then AWS"

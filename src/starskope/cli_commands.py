@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starskope.cli_find import index_of
 from starskope.cli_output import check_bucket_for_output, send_outcomes, send_products
-from starskope.cli_words import TABLE_FORMATS, check_output, count, expand, say, say_json, tell, write_table
-from starskope.progress import Progress, format_bytes
+from starskope.cli_words import count, expand, say, say_json, tell
+from starskope.progress import Progress
 
 if TYPE_CHECKING:
     from starskope.framelist import CcdId
@@ -26,25 +27,6 @@ _SETTINGS = (
     *("sigma", "max_iters", "center", "tmag_max", "block_frames"),
     *("flatten_window", "period_min", "period_max", "n_candidates", "seed", "model"),
 )
-_FIND_COLUMNS = ("uri", "size", "start", "start_btjd")
-
-
-def find(arguments: Namespace) -> int:
-    """List FFIs."""
-    if arguments.dry_run:
-        return _show_plan(arguments, [], "find")
-    if arguments.output:
-        check_output(Path(arguments.output), TABLE_FORMATS)
-    table = _find_tables(arguments)
-    if arguments.output:
-        write_table(table, Path(arguments.output))
-    for row in table:
-        if arguments.json:
-            say_json(dict(zip(table.colnames, (value.item() for value in row.as_void()), strict=True)))
-        elif not arguments.output:
-            say("  ".join(str(row[name]) for name in _FIND_COLUMNS))
-    tell(f"{count(len(table), 'frame')}, {format_bytes(float(table['size'].sum()))}")
-    return 0
 
 
 def download(arguments: Namespace) -> int:
@@ -284,6 +266,8 @@ def _run_config(arguments: Namespace, sources: Sequence[str]) -> RunConfig:
         bucket=arguments.bucket,
         workers=given.get("workers", 1),
         options=_options(arguments),
+        index=given.get("index"),
+        offline=given.get("offline", False),
         **settings,
     )
 
@@ -294,9 +278,8 @@ def _find_tables(arguments: Namespace) -> Any:
     if arguments.sector is None:
         raise ValueError("no --sector given: name sector, camera and CCD (download also takes s3:// URIs)")
     camera, ccd = (None if value == "all" else value for value in (arguments.camera, arguments.ccd))
-    table = find_ffis(
-        arguments.sector, camera, ccd, arguments.source, options=_options(arguments), bucket=arguments.bucket
-    )
+    where = {"options": _options(arguments), "bucket": arguments.bucket}
+    table = find_ffis(arguments.sector, camera, ccd, arguments.source, **where, **index_of(arguments))
     for note in table.meta.get("notes", ()):
         tell(f"note: {note}")
     return table
@@ -330,6 +313,7 @@ def _stars(arguments: Namespace, ccd: CcdId) -> Any:
         arguments.stars,
         options=_options(arguments),
         bucket=arguments.bucket,
+        cache=index_of(arguments)["cache"],
     )
 
 

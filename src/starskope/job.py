@@ -176,7 +176,7 @@ async def run_async(
 async def list_frames_async(config: RunConfig, ccd: CcdId) -> FrameList:
     """Ask the archive for the frames of one CCD."""
     table = await find_ffis_async(
-        ccd.sector, ccd.camera, ccd.ccd, source=config.source, options=config.options, bucket=config.bucket
+        *ccd, config.source, options=config.options, bucket=config.bucket, index=config.index, offline=config.offline
     )
     entries = zip(table["uri"].tolist(), table["size"].tolist(), table["etag"].tolist(), strict=True)
     return FrameList.build(ccd, ((uri, int(size), tag) for uri, size, tag in entries))

@@ -28,7 +28,7 @@ class RunConfig:
     """What `starskope.run` does.
 
     Frames are found by sector, camera and CCD, or named in `frames`. Whatever changes the results belongs to the
-    identity of the job; `workers`, `options` and `source` do not.
+    identity of the job; `workers`, `options`, `source` and `index` do not.
 
     Parameters
     ----------
@@ -65,6 +65,10 @@ class RunConfig:
         Of the random numbers with which features are learned.
     model : str or path, optional
         Classifier that ``starskope learn train`` has written; it adds class probabilities to the features.
+    index : str or path, optional
+        Parquet file that remembers which frames the archive holds (see `starskope.find_ffis`).
+    offline : bool
+        Look only there for frames.
     workers : int
         Compute threads; -1 = the CPUs that this process may use. Any number gives the same bytes.
     options : TransferOptions
@@ -99,6 +103,8 @@ class RunConfig:
     n_candidates: int = 3
     seed: int = 0
     model: str | os.PathLike[str] | None = None
+    index: str | os.PathLike[str] | None = None
+    offline: bool = False
     workers: int = 1
     options: TransferOptions = field(default_factory=TransferOptions)
 
@@ -121,6 +127,8 @@ class RunConfig:
             raise ValueError(f'center is {self.center!r}, expected "median" or "mean"')
         if self.source not in ("s3", "mast"):
             raise ValueError(f'source is {self.source!r}, expected "s3" or "mast"')
+        if self.offline and self.index is None:
+            raise ValueError("offline=True looks for frames in an index alone: name it with index=")
         self._check_search()
         resolve_workers(self.workers)
         if not self.frames:
