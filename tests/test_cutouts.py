@@ -13,6 +13,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from cutout_scene import Scene, scene
+from nginx_server import Nginx, find_nginx
 from reference import barycentric_correction_s
 
 import starskope as sk
@@ -470,6 +471,21 @@ def test_a_sector_without_a_cube_is_read_from_frames_or_told(scene: Scene, endpo
     assert cutouts(targets, 5, **asked).meta["source"] == "ffi"
     with pytest.raises(ValueError, match="no cube of sector 1, camera 1, CCD 4"):
         cutouts(targets, 5, source="cube", **asked)
+
+
+@pytest.mark.skipif(find_nginx() is None, reason="nginx is not installed: apt-get install nginx")
+def test_web_servers_give_the_same_bytes(scene: Scene, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for path in (scene.cube, *scene.frames):
+        (folder / path.name).hardlink_to(path)
+    targets = spread(scene, 12)
+    expected = cutouts(targets, 5, uri=scene.cube)
+    with Nginx(tmp_path, tls=True) as nginx:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(nginx.ca_file))
+        site = f"{nginx.url}/archive/"
+        same(expected, cutouts(targets, 5, uri=site + scene.cube.name))
+        same(expected, cutouts(targets, 5, uri=[site + path.name for path in scene.frames], source="ffi"))
 
 
 def test_awaited_and_cancelled_it_leaves_nothing_running(scene: Scene) -> None:
