@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,3 +195,65 @@ def test_a_size_that_is_none_is_told(size: str, capsys) -> None:
         main(["cutouts", "1,2", "out", "--uri", "x.fits", "--size", size])
     assert stop.value.code == 2
     assert "size" in capsys.readouterr().err
+
+
+def many_targets(scene: Scene, path: Path, n: int = 120) -> Path:
+    with fits.open(scene.frames[13]) as hdus:
+        wcs = TanSip.from_header(hdus[1].header)
+    rng = np.random.default_rng(8)
+    ra, dec = wcs.pixel_to_world(rng.uniform(0, 63, n), rng.uniform(0, 71, n) + LEFT)
+    Table({"tic_id": np.arange(n) + 1, "ra": ra, "dec": dec}).write(path)
+    return path
+
+
+def run_apart(arguments: list[str], **keywords: Any) -> subprocess.Popen[bytes]:
+    """Run the command in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "starskope", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **keywords,
+    )
+
+
+def test_a_killed_command_goes_on_where_it_was(scene: Scene, tmp_path: Path) -> None:
+    stars = many_targets(scene, tmp_path / "stars.csv")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    common = ["--uri", str(scene.cube), "--size", "31", "--batch-mb", "1"]
+    assert main(["cutouts", str(stars), str(whole), *common]) == 0
+    for _ in range(3):
+        n_before = len(list(killed.glob("tess*")))
+        process = run_apart(["cutouts", str(stars), str(killed), *common])
+        deadline = time.monotonic() + 60
+        while len(list(killed.glob("tess*"))) < n_before + 10 and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+    stamps = {path.name: path.stat().st_mtime_ns for path in killed.glob("tess*")}
+    assert len(stamps) >= 10
+    assert main(["cutouts", str(stars), str(killed), *common]) == 0
+    assert all((killed / name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
+    for path in whole.glob("tess*"):
+        assert (killed / path.name).read_bytes() == path.read_bytes(), path.name
+    assert not list(killed.glob(".*"))
+
+
+def test_a_full_disk_ends_with_a_clear_word_and_the_same_command_goes_on(scene: Scene, tmp_path: Path) -> None:
+    stars = many_targets(scene, tmp_path / "stars.csv", 8)
+    out = tmp_path / "out"
+    arguments = ["cutouts", str(stars), str(out), "--uri", str(scene.cube), "--size", "31"]
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    process = run_apart(arguments, preexec_fn=small_files)
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 1
+    assert "target pixel file not written" in said
+    assert "Traceback" not in said
+    assert not list(out.glob("*.fits"))
+    assert main(arguments) == 0
+    assert len(list(out.glob("*.fits"))) == 8

@@ -143,10 +143,11 @@ def _to_folder(
 ) -> tuple[list[Path], list[dict[str, Any]]]:
     """Write a file for each target that has none, and the index; return all files and one record per target."""
     from starskope.frames.target_list import rows_of, select, write_index
-    from starskope.frames.target_pixels import find_files, labels
+    from starskope.frames.target_pixels import discard_unfinished, find_files, labels
     from starskope.frames.target_pixels_read import read_flags
 
     folder.mkdir(exist_ok=True)
+    discard_unfinished(folder)
     names = labels(rows_of(targets))
     there = {} if arguments.overwrite else find_files(folder, arguments.sector, arguments.size)
     records: list[dict[str, Any]] = [
@@ -234,7 +235,7 @@ def _tell_plans(arguments: Namespace, targets: Any, keywords: dict[str, Any]) ->
     from starskope.frames.cutouts import plan_cutouts
     from starskope.frames.target_list import rows_of
 
-    plans = plan_cutouts(targets, batch_bytes=arguments.batch_mb * _MB, **keywords)
+    plans = plan_cutouts(targets, **{**keywords, "batch_bytes": arguments.batch_mb * _MB})
     for plan in plans:
         if arguments.json:
             say_json(asdict(plan))

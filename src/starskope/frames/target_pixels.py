@@ -32,7 +32,15 @@ from starskope.layout.datasum import with_checksum, word_sum
 from starskope.layout.header import padded
 from starskope.parallel import map_ranges
 
-__all__ = ["ENDING", "cadence_numbers", "file_bytes", "file_names", "find_files", "labels", "write_files"]
+__all__ = [
+    "ENDING",
+    "cadence_numbers",
+    "discard_unfinished",
+    "file_names",
+    "find_files",
+    "labels",
+    "write_files",
+]
 
 ENDING = "_starskope.fits"
 NOWHERE = -(2**30) + 1
@@ -42,6 +50,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9+._-]+")
 _NAME = re.compile(
     rf"tess-s(?P<sector>[0-9]{{4}})-[0-9]-[0-9]_(?P<label>.+)_(?P<size>[0-9]+x[0-9]+){re.escape(ENDING)}"
 )
+
+_PART = re.compile(rf"\.tess-s.*{re.escape(ENDING)}\.(?P<pid>[0-9]{{1,9}})\.part")
 
 # Name, format (# = once per pixel), unit, display, null.
 _COLUMNS: tuple[tuple[str, str, str, str, int | None], ...] = (
@@ -195,6 +205,24 @@ def find_files(folder: Path, sector: int | None, shape: tuple[int, int]) -> dict
     }
 
 
+def discard_unfinished(folder: Path) -> None:
+    """Remove what killed writers left in a folder: hidden parts of files whose process runs no more on this machine."""
+    for entry in list(os.scandir(folder)):
+        found = _PART.fullmatch(entry.name)
+        if found and not _runs(int(found["pid"])):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _word(targets: Table, row: int) -> str:
     columns = targets.colnames
     if "tic_id" in columns and not np.ma.is_masked(targets["tic_id"][row]) and targets["tic_id"][row] > 0:
@@ -209,11 +237,6 @@ def _word(targets: Table, row: int) -> str:
 
 def _safe(text: str) -> str:
     return _UNSAFE.sub("-", text).strip("-.")[:80]
-
-
-def file_bytes(cutouts: Cutouts, index: int) -> bytes:
-    """Return one target's file."""
-    return b"".join(_Writer(cutouts).file(index))
 
 
 def write_files(cutouts: Cutouts, folder: Path, *, overwrite: bool = False, workers: int = -1) -> list[Path]:
