@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import hashlib
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import fault_server as faults
 import numpy as np
 import pytest
-from fault_server import Fault, FaultServer
+from fault_server import Exchange, Fault, FaultServer
 
 from starskope.errors import TransferError
 from starskope.synth.endpoint import Endpoint
@@ -185,6 +186,7 @@ FAULTS = [
     (faults.close_at_once, "the connection broke"),
     (faults.stall, "stalled: no byte for 0.8 s"),
     (faults.stall_before_head, "stalled: no byte for 0.8 s"),
+    (faults.trickle, "too slow:"),
     (faults.slow_down, "503 SlowDown"),
     (faults.internal_error, "the server answered 500"),
     (faults.wrong_content_range, "the answer says"),
@@ -252,5 +254,25 @@ def test_complaints_narrow_the_gate_and_successes_widen_it(proxy: FaultServer) -
             assert all(isinstance(result, RangeRead) for result in found.values())
             assert client.pace.gate().n_fallen >= 1
             assert client.pace.gate().n_busy == 0
+
+    run_sync(read())
+
+
+def test_a_slow_line_is_not_a_stalled_one(proxy: FaultServer) -> None:
+    """100 kB/s over three times the limit of a stall: above the floor, and so read in one go."""
+
+    async def slowly(exchange: Exchange) -> None:
+        answer = await exchange.upstream()
+        exchange.writer.write(answer.head())
+        while piece := await answer.step(2000):
+            exchange.writer.write(piece)
+            await exchange.writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def read() -> None:
+        async with _ready(proxy, hedge_share=0.0) as client:
+            proxy.plan(slowly)
+            assert (await read_range(client, URI, 0, 150_000)).data == CONTENT[:150_000]
+            assert len(proxy.requests) == 2
 
     run_sync(read())

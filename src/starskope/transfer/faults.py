@@ -16,6 +16,7 @@ from botocore.parsers import ResponseParserError
 
 from starskope.transfer.checks import AnswerError
 from starskope.transfer.client import Client
+from starskope.transfer.patience import TooSlowError
 
 __all__ = ["NETWORK_ERRORS", "Fault", "explain"]
 
@@ -54,7 +55,7 @@ class Fault:
     code : str
         The server's error code or HTTP status; empty when there was no answer.
     is_throttle : bool
-        Whether the server asks for fewer requests.
+        Whether the server, or the line by stalling, asks for fewer requests.
     """
 
     text: str
@@ -83,7 +84,8 @@ def explain(error: BaseException, client: Client, bucket: str, key: str = "") ->
     if isinstance(error, boto.ClientError):
         return _explain_answer(error, client, bucket, key)
     if isinstance(error, AnswerError):
-        return Fault(str(error), retry=True)
+        # A line that is too slow for as many connections as share it asks for fewer, too.
+        return Fault(str(error), retry=True, is_throttle=isinstance(error, TooSlowError))
     if isinstance(error, ResponseParserError):
         return Fault(f"the answer of {client.endpoint} is not S3's XML: is the endpoint right?", retry=True)
     return _explain_connection(error, client)
@@ -97,7 +99,7 @@ def _explain_connection(error: BaseException, client: Client) -> Fault:
         seconds = client.options.connect_timeout_s
         return Fault(f"no connection to {client.endpoint} within {seconds:g} s: is the endpoint right?", retry=True)
     if isinstance(error, boto.ReadTimeoutError | asyncio.TimeoutError):
-        return Fault(f"stalled: no byte for {client.options.stall_timeout_s:g} s", retry=True)
+        return Fault(f"stalled: no byte for {client.options.stall_timeout_s:g} s", retry=True, is_throttle=True)
     if isinstance(error, boto.SSLError | ssl.SSLError | aiohttp.ClientSSLError):
         is_refused = isinstance(cause, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError)
         remedy = "check the address, or name the authority in AWS_CA_BUNDLE" if is_refused else "is the endpoint https?"

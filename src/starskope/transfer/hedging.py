@@ -16,10 +16,12 @@ from typing import Generic, TypeVar
 
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.pacing import Gate
+from starskope.transfer.patience import slowest, too_slow
 
 __all__ = ["Latency", "hedged"]
 
 T = TypeVar("T")
+Read = Callable[[bool, Callable[[int], None]], Awaitable[T]]
 _N_KEPT = 256
 _N_NEW = 64
 
@@ -30,10 +32,10 @@ class Latency:
     Parameters
     ----------
     options : TransferOptions
-        The ``hedge_*`` options.
+        The ``hedge_*`` options, `stall_timeout_s` and `min_bytes_per_s`.
     """
 
-    __slots__ = ("_kept", "_n_new", "_options", "late_s", "n_hedged", "n_read")
+    __slots__ = ("_kept", "_n_new", "_options", "floor", "late_s", "n_hedged", "n_read", "stall_s")
 
     def __init__(self, options: TransferOptions) -> None:
         self._options = options
@@ -42,6 +44,8 @@ class Latency:
         self.n_read = 0
         self.n_hedged = 0
         self.late_s = options.hedge_max_s
+        self.stall_s = options.stall_timeout_s
+        self.floor = slowest(options)
 
     def note(self, seconds: float) -> None:
         """Take note of a read that went well."""
@@ -66,19 +70,18 @@ class Latency:
         return False
 
 
-async def hedged(read: Callable[[bool], Awaitable[T]], latency: Latency, gate: Gate, deadline_s: float) -> T:
-    """Await ``read(False)``; when it is late also ``read(True)``, and take what comes first.
+async def hedged(read: Read[T], latency: Latency, gate: Gate) -> T:
+    """Await ``read(False, took)``; when it is late also ``read(True, took)``, and take what comes first.
 
     Parameters
     ----------
     read : callable
-        Makes the request; told whether it is the second one. Its cancellation must close the connection.
+        Makes the request; told whether it is the second one, and what to call with the number of bytes that came. Its
+        cancellation must close the connection.
     latency : Latency
         When a read is late.
     gate : Gate
         Where the second request needs a place.
-    deadline_s : float
-        Both are given up after this.
 
     Returns
     -------
@@ -88,11 +91,15 @@ async def hedged(read: Callable[[bool], Awaitable[T]], latency: Latency, gate: G
     Raises
     ------
     TimeoutError
-        At the deadline. Otherwise what the first raised, when the second did not do better.
+        When no byte came for `stall_timeout_s`.
+    TooSlowError
+        When fewer came in that time than `min_bytes_per_s` asks for.
+    Exception
+        Otherwise what the first raised, when the second did not do better.
     """
-    race: _Race[T] = _Race(read, latency, gate, deadline_s)
+    race: _Race[T] = _Race(read, latency, gate)
     try:
-        result = await read(False)
+        result = await read(False, race.took)
     except BaseException as error:
         is_ours = race.close()
         if isinstance(error, asyncio.CancelledError) and not is_ours:
@@ -101,7 +108,7 @@ async def hedged(read: Callable[[bool], Awaitable[T]], latency: Latency, gate: G
         if won is not None:
             return won.result()
         if isinstance(error, asyncio.CancelledError):
-            raise TimeoutError from None
+            raise race.verdict() from None
         raise
     else:
         race.close()
@@ -115,24 +122,35 @@ async def hedged(read: Callable[[bool], Awaitable[T]], latency: Latency, gate: G
 class _Race(Generic[T]):
     """The timers and the second request of one read. The first one runs in the task that makes this."""
 
-    __slots__ = ("_began", "_deadline_s", "_gate", "_has_cancelled", "_is_closed", "_latency", "_loop", "_n_cancelling",
-                 "_read", "_task", "_timer", "second")  # fmt: skip
+    __slots__ = ("_began", "_floor", "_gate", "_has_cancelled", "_is_closed", "_latency", "_loop", "_n_bytes",
+                 "_n_cancelling", "_n_judged", "_read", "_stall_s", "_task", "_timer", "second")  # fmt: skip
 
-    def __init__(self, read: Callable[[bool], Awaitable[T]], latency: Latency, gate: Gate, deadline_s: float) -> None:
+    def __init__(self, read: Read[T], latency: Latency, gate: Gate) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a hedged read needs a task")
         self._task = task
         self._n_cancelling = task.cancelling()
         self._loop = task.get_loop()
-        self._read, self._latency, self._gate, self._deadline_s = read, latency, gate, deadline_s
+        self._read, self._latency, self._gate = read, latency, gate
+        self._stall_s, self._floor = latency.stall_s, latency.floor
+        self._n_bytes = self._n_judged = 0
         self._began = self._loop.time()
-        self._timer = self._loop.call_at(self._began + min(latency.late_s, deadline_s), self._late)
+        self._timer = self._loop.call_at(self._began + min(latency.late_s, self._stall_s), self._late)
         self._is_closed = self._has_cancelled = False
         self.second: asyncio.Task[T] | None = None
 
     def seconds(self) -> float:
         return self._loop.time() - self._began
+
+    def took(self, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
+
+    def verdict(self) -> Exception:
+        """Return what to raise for a read that was ended from here."""
+        if n_late := self._n_bytes - self._n_judged:
+            return too_slow(n_late, self._stall_s, self._floor)
+        return TimeoutError()
 
     def close(self) -> bool:
         """Note that the first has ended; return whether it was cancelled from here and by nobody else."""
@@ -141,12 +159,12 @@ class _Race(Generic[T]):
         return self._has_cancelled and self._task.uncancel() <= self._n_cancelling
 
     async def winner(self, error: BaseException) -> asyncio.Task[T] | None:
-        """Return the second request if it goes well; after an error of the first it has until the deadline."""
+        """Return the second request if it goes well; after an error of the first it has as long as that had."""
         second = self.second
         if second is None:
             return None
         if not second.done() and isinstance(error, Exception):
-            await asyncio.wait({second}, timeout=max(0.0, self._deadline_s - self.seconds()))
+            await asyncio.wait({second}, timeout=max(0.0, self._stall_s - self.seconds()))
         return second if _went_well(second) else None
 
     async def end(self) -> None:
@@ -155,16 +173,24 @@ class _Race(Generic[T]):
             await asyncio.wait({self.second})
 
     def _late(self) -> None:
-        if self.seconds() < self._deadline_s and self._gate.try_exceed():
+        if self.seconds() < self._stall_s and self._gate.try_exceed():
             if self._latency.may_hedge():
                 self.second = self._loop.create_task(self._run_second())
                 self.second.add_done_callback(self._second_ended)
             else:
                 self._gate.leave()
-        self._timer = self._loop.call_at(self._began + self._deadline_s, self._interrupt)
+        self._timer = self._loop.call_at(self._began + self._stall_s, self._judge)
+
+    def _judge(self) -> None:
+        """Look once per `stall_timeout_s` whether enough came in it."""
+        if self._n_bytes - self._n_judged >= self._floor:
+            self._n_judged = self._n_bytes
+            self._timer = self._loop.call_later(self._stall_s, self._judge)
+        else:
+            self._interrupt()
 
     async def _run_second(self) -> T:
-        return await self._read(True)
+        return await self._read(True, self.took)
 
     def _second_ended(self, second: asyncio.Task[T]) -> None:
         self._gate.leave()

@@ -13,13 +13,23 @@ from types import TracebackType
 from starskope.transfer.checks import AnswerError
 from starskope.transfer.options import TransferOptions
 
-__all__ = ["Patience", "TooSlowError", "Watch"]
+__all__ = ["Patience", "TooSlowError", "Watch", "slowest", "too_slow"]
 
 _LOOKS_PER_STALL = 5
 
 
 class TooSlowError(AnswerError):
     """A connection brings bytes, but so few that it counts as stalled."""
+
+
+def slowest(options: TransferOptions) -> float:
+    """Return the fewest bytes that must come in `stall_timeout_s`."""
+    return max(1.0, options.min_bytes_per_s * options.stall_timeout_s)
+
+
+def too_slow(n_bytes: int, seconds: float, floor: float) -> TooSlowError:
+    """Return the error of a connection that brought `n_bytes` in so many seconds where `floor` were asked."""
+    return TooSlowError(f"too slow: {n_bytes} bytes in {seconds:g} s, at least {floor:g} must come")
 
 
 class Patience:
@@ -99,7 +109,7 @@ class Watch:
 
     def __init__(self, options: TransferOptions) -> None:
         self._stall_s = options.stall_timeout_s
-        self._floor = max(1.0, options.min_bytes_per_s * options.stall_timeout_s)
+        self._floor = slowest(options)
         self._seen = deque([0], maxlen=_LOOKS_PER_STALL + 1)
         self.n_bytes = 0
         self.is_paused = False
@@ -122,8 +132,7 @@ class Watch:
         except TimeoutError:
             if not (n_late := self._seen[-1] - self._seen[0]):
                 raise
-            text = f"too slow: {n_late} bytes in {self._stall_s:g} s, at least {self._floor:g} must come"
-            raise TooSlowError(text) from None
+            raise too_slow(n_late, self._stall_s, self._floor) from None
 
     def took(self, n_bytes: int) -> None:
         """Count bytes that came."""

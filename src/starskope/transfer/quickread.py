@@ -9,7 +9,7 @@ way, which botocore's own ``get_object`` is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -183,9 +183,16 @@ class QuickReads:
         return self._wires[place]
 
     async def read(
-        self, uri: S3Uri, start: int, stop: int, etag: str | None, *, fresh: bool = False
+        self,
+        uri: S3Uri,
+        start: int,
+        stop: int,
+        etag: str | None,
+        *,
+        fresh: bool = False,
+        took: Callable[[int], None] | None = None,
     ) -> tuple[bytes, Extent]:
-        """Ask once for bytes ``start`` to ``stop - 1``.
+        """Ask once for bytes ``start`` to ``stop - 1``; `fresh` and `took` as `Wires.get` has them.
 
         Raises
         ------
@@ -215,7 +222,7 @@ class QuickReads:
             return int(length)
 
         try:
-            reply = await address.wires.get(await address.request(uri.key, own), judge, fresh=fresh)
+            reply = await address.wires.get(await address.request(uri.key, own), judge, fresh=fresh, took=took)
         except LongWayError:
             self._addresses.pop(uri.bucket, None)
             raise

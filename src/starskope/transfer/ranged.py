@@ -144,10 +144,9 @@ async def _read_quickly(client: Client, uri: S3Uri, start: int, stop: int, etag:
     async with client.pace.slot() as slot:
         try:
             data, extent = await hedged(
-                lambda again: quick.read(uri, start, stop, etag, fresh=again),
+                lambda again, took: quick.read(uri, start, stop, etag, fresh=again, took=took),
                 quick.latency,
                 slot.gate,
-                client.options.stall_timeout_s,
             )
         except NETWORK_ERRORS as error:
             if explain(error, client, uri.bucket, uri.key).is_throttle:

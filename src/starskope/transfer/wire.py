@@ -81,7 +81,9 @@ class Wires:
         self._idle: deque[tuple[float, _Wire]] = deque()
         self._open: set[_Wire] = set()
 
-    async def get(self, request: bytes, judge: Judge, *, fresh: bool = False) -> Reply:
+    async def get(
+        self, request: bytes, judge: Judge, *, fresh: bool = False, took: Callable[[int], None] | None = None
+    ) -> Reply:
         """Send a request and take its answer.
 
         Parameters
@@ -92,6 +94,8 @@ class Wires:
             What it raises ends the connection and is raised here.
         fresh : bool
             Open a connection for this request alone.
+        took : callable, optional
+            Called with the number of bytes as they come.
 
         Raises
         ------
@@ -103,10 +107,10 @@ class Wires:
         wire = None if fresh else self._take()
         if wire is not None:
             try:
-                return await self._ask(wire, request, judge, keep=True)
+                return await self._ask(wire, request, judge, took, keep=True)
             except _StaleError:
                 pass  # closed while it lay idle: the request was not read, and asking again is no second try
-        return await self._ask(await self._connect(), request, judge, keep=not fresh)
+        return await self._ask(await self._connect(), request, judge, took, keep=not fresh)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -115,9 +119,11 @@ class Wires:
             wire.drop()
         await asyncio.gather(*(wire.lost for wire in wires))
 
-    async def _ask(self, wire: _Wire, request: bytes, judge: Judge, *, keep: bool) -> Reply:
+    async def _ask(
+        self, wire: _Wire, request: bytes, judge: Judge, took: Callable[[int], None] | None, *, keep: bool
+    ) -> Reply:
         try:
-            reply = await wire.ask(request, judge)
+            reply = await wire.ask(request, judge, took)
         except BaseException:
             wire.drop()
             raise
@@ -172,11 +178,11 @@ class _Wire(asyncio.Protocol):
         self._waiter: asyncio.Future[Reply] | None = None
         self._n_asked = 0
 
-    async def ask(self, request: bytes, judge: Judge) -> Reply:
+    async def ask(self, request: bytes, judge: Judge, took: Callable[[int], None] | None) -> Reply:
         if self._transport is None or self._transport.is_closing():
             raise _StaleError("the connection was closed while it lay idle")
         self._n_asked += 1
-        self._judge = judge
+        self._judge, self._took = judge, took
         self._head = b""
         self._n_interim = 0
         self._headers: Mapping[str, str] | None = None
@@ -210,6 +216,8 @@ class _Wire(asyncio.Protocol):
         if self._waiter is None or self._waiter.done():
             self.drop()  # nobody asked: whatever this is, it must not become the next answer
             return
+        if self._took is not None:
+            self._took(len(data))
         try:
             if self._headers is None:
                 data = self._take_head(data)
