@@ -257,3 +257,31 @@ def test_a_full_disk_ends_with_a_clear_word_and_the_same_command_goes_on(scene: 
     assert not list(out.glob("*.fits"))
     assert main(arguments) == 0
     assert len(list(out.glob("*.fits"))) == 8
+
+
+def test_a_file_that_lacks_frames_is_told_and_made_again(scene: Scene, targets: Path, tmp_path: Path, capsys) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for path in scene.frames:
+        (frames / path.name).write_bytes(path.read_bytes())
+    victim = frames / scene.frames[5].name
+    victim.write_bytes(victim.read_bytes()[:30_000])
+    good = tmp_path / "good.csv"
+    Table.read(targets)[:2].write(good)
+    arguments = ["cutouts", str(good), str(tmp_path / "out"), "--uri", str(frames), "--json", "--size", "5"]
+    assert main(arguments) == 1
+    answer = capsys.readouterr()
+    assert [row["n_lost"] for row in lines(answer.out)] == [1, 1]
+    assert "could not be read" in answer.err
+    result = Cutouts.read(tmp_path / "out")
+    assert np.isnan(result.flux[0, 5]).all()
+    assert np.isfinite(result.flux[0, 6]).all()
+    store = ["cutouts", str(good), str(tmp_path / "x.zarr"), "--uri", str(frames), "--size", "5"]
+    assert main(store) == 1
+    assert list(Cutouts.read(tmp_path / "x.zarr").meta["lost_frames"]) == [victim.name]
+    victim.write_bytes(scene.frames[5].read_bytes())
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert [row["status"] for row in lines(capsys.readouterr().out)] == ["written", "written"]
+    flux, _ = scene.expected(Cutouts.read(tmp_path / "out"))
+    np.testing.assert_array_equal(Cutouts.read(tmp_path / "out").flux, flux)

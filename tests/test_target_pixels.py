@@ -277,7 +277,7 @@ def test_files_that_stand_there_are_told_and_found(cuts: Cutouts, files: list[Pa
     assert set(find_files(folder, 1, (11, 9))) == set(labels(cuts.targets))
     assert not find_files(folder, 2, (11, 9))
     assert not find_files(folder, 1, (9, 11))
-    assert read_flags(files[1]) == {"sector": 1, "camera": 1, "ccd": 4, "edge": True, "collateral": True}
+    assert read_flags(files[1]) == {"sector": 1, "camera": 1, "ccd": 4, "edge": True, "collateral": True, "n_lost": 0}
 
 
 def test_any_number_of_workers_gives_the_same_bytes(cuts: Cutouts, files: list[Path], tmp_path: Path) -> None:

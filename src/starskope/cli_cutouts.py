@@ -95,7 +95,11 @@ def cutouts(arguments: Namespace) -> int:
     written, records = work(arguments, path, targets, keywords)
     n_target, failed = len(rows_of(targets)), [record for record in records if record["status"] == "failed"]
     for record in failed:
-        tell(f"failed: target {record['target']} ({record['label']}): {record['reason']}")
+        tell(f"failed: target {record['target']} ({record['label']}): {record.get('reason', 'not read')}")
+    lacking = [record for record in records if record.get("n_lost")]
+    if lacking:
+        most = max(record["n_lost"] for record in lacking)
+        tell(f"{count(len(lacking), 'cutout')} lack up to {count(most, 'frame')} that could not be read (NaN)")
     if arguments.json:
         for record in records:
             say_json(record)
@@ -105,7 +109,7 @@ def cutouts(arguments: Namespace) -> int:
         notes = f", {n_present} of them there before" if n_present else ""
         notes += f"; {n_edge} cut at the edge of the frame (NaN, flagged)" if n_edge else ""
         say(f"{n_target - len(failed)} of {count(n_target, 'target')} in {out}{notes}")
-    return max(int(bool(failed)), send_products(arguments, options, written))
+    return max(int(bool(failed or lacking)), send_products(arguments, options, written))
 
 
 def _checked(arguments: Namespace, out: Path, options: TransferOptions) -> dict[str, Any]:
@@ -151,13 +155,14 @@ def _to_folder(
     names = labels(rows_of(targets))
     there = {} if arguments.overwrite else find_files(folder, arguments.sector, arguments.size)
     records: list[dict[str, Any]] = [
-        {"target": row, "label": name, "status": "present", "path": there.get(name, "")}
-        for row, name in enumerate(names)
+        {"target": row, "label": name, "status": "failed", "path": ""} for row, name in enumerate(names)
     ]
-    todo = [row for row, name in enumerate(names) if name not in there]
     for record in records:
-        if record["path"]:
-            record.update(read_flags(folder / record["path"]))
+        if path := there.get(record["label"]):
+            flags = read_flags(folder / path)
+            # A file that lacks frames is made again: the line may be better now.
+            record.update({} if flags["n_lost"] else {"status": "present", "path": path, **flags})
+    todo = [record["target"] for record in records if not record["path"]]
 
     def put(part: Cutouts) -> None:
         rows = [todo[row] for row in part.targets["target"]]
@@ -167,7 +172,7 @@ def _to_folder(
 
     if todo:
         for failure in _cut(arguments, select(targets, todo), put, keywords):
-            records[todo[failure["target"]]] |= {"status": "failed", "reason": failure["reason"]}
+            records[todo[failure["target"]]] |= {"reason": failure["reason"]}
     index = write_index(folder / INDEX, rows_of(targets), records)
     return [*(folder / record["path"] for record in records if record["path"]), index], records
 
@@ -206,7 +211,8 @@ def _to_store(
 
 def _found(part: Cutouts, index: int) -> dict[str, Any]:
     place = {name: getattr(part, name) for name in ("sector", "camera", "ccd")}
-    return {**place, "edge": bool(part.edge[index]), "collateral": bool(part.collateral[index])}
+    flags = {"edge": bool(part.edge[index]), "collateral": bool(part.collateral[index])}
+    return {**place, **flags, "n_lost": len(part.meta.get("lost_frames", ()))}
 
 
 def _cut(arguments: Namespace, targets: Any, put: Callable[[Cutouts], None], keywords: dict[str, Any]) -> Any:

@@ -85,6 +85,7 @@ class StoreWriter:
         self._group: Any = None
         self._first: Cutouts | None = None
         self._tables: dict[str, list[Table]] = {"targets": [], "failed": []}
+        self._lost: dict[str, str] = {}
         self.n_target: int | None = None
 
     def add(self, cutouts: Cutouts) -> None:
@@ -98,6 +99,7 @@ class StoreWriter:
             values = getattr(cutouts, name)
             if axes[0] == "target" and values is not None:
                 _append(self._group[name], values)
+        self._lost |= cutouts.meta.get("lost_frames", {})
         self._tables["targets"].append(cutouts.targets)
         self._tables["failed"].append(cutouts.failed)
 
@@ -130,6 +132,8 @@ class StoreWriter:
             return
         from astropy.table import vstack
 
+        if self._lost:
+            self._group.attrs["meta"] = {**self._group.attrs["meta"], "lost_frames": _plain(self._lost)}
         for name, tables in self._tables.items():
             filled = [table for table in tables if len(table)] or tables[:1]
             _put_table(self._group, name, vstack(filled, metadata_conflicts="silent") if filled else empty_failures())

@@ -169,12 +169,12 @@ def write_index(path: Path, targets: Table, records: Sequence[Mapping[str, Any]]
         What was asked for.
     records : sequence of mapping
         One per target: ``label``, ``status``, ``path``, ``reason``, ``sector``, ``camera``, ``ccd``, ``edge``,
-        ``collateral``; what is missing was not looked at.
+        ``collateral``, ``n_lost``; what is missing was not looked at.
     """
     from starskope.landing import replacing_file
 
     texts = {name: [str(record.get(name, "")) for record in records] for name in ("label", "status", "path", "reason")}
-    numbers = {name: [int(record.get(name, 0)) for record in records] for name in ("sector", "camera", "ccd")}
+    numbers = {name: [int(record.get(name, 0)) for record in records] for name in ("sector", "camera", "ccd", "n_lost")}
     flags = {name: [bool(record.get(name, False)) for record in records] for name in ("edge", "collateral")}
     index = Table({"target": np.arange(len(records)), **texts, **numbers, **flags})
     for name in targets.colnames:

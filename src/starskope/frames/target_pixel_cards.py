@@ -181,6 +181,7 @@ def _shared_cards(cutouts: Cutouts) -> list[tuple[str, Any, str]]:
         *([("MOVING", True, "every frame has its own place")] if cutouts.is_moving else []),
         ("EDGE", _Of("EDGE"), "some pixels lie off the frame and are NaN"),
         ("COLLAT", _Of("COLLAT"), "some pixels see no sky, EDGE included"),
+        ("NLOST", len(cutouts.meta.get("lost_frames", ())), "frames that could not be read and are NaN"),
     ]
 
 

@@ -34,7 +34,9 @@ _OF_STAR = {"TICID": "tic_id", "TESSMAG": "tmag", "TEFF": "teff", "LOGG": "logg"
 
 
 def read_flags(path: Path) -> dict[str, Any]:
-    """Return what the first header of a file tells: ``sector``, ``camera``, ``ccd``, ``edge``, ``collateral``.
+    """Return what the first header of a file tells of it.
+
+    ``sector``, ``camera``, ``ccd``, ``edge``, ``collateral``, and ``n_lost``, the frames that could not be read.
 
     Raises
     ------
@@ -44,7 +46,8 @@ def read_flags(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         primary = parse_header(file.read(_MOST_HEADER_BYTES), name=path.name)
     place = {name: _integer(primary.get(name.upper())) for name in ("sector", "camera", "ccd")}
-    return {**place, "edge": primary.get("EDGE") is True, "collateral": primary.get("COLLAT") is True}
+    flags = {"edge": primary.get("EDGE") is True, "collateral": primary.get("COLLAT") is True}
+    return {**place, **flags, "n_lost": _integer(primary.get("NLOST"))}
 
 
 def read_files(path: Path) -> Cutouts:
