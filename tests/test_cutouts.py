@@ -17,6 +17,7 @@ from nginx_server import Nginx, find_nginx
 from reference import barycentric_correction_s
 
 import starskope as sk
+from starskope.archive.cubes import find_cubes
 from starskope.errors import FrameError, TransferError
 from starskope.frames.cutout_places import OFF
 from starskope.frames.cutout_set import Cutouts
@@ -129,6 +130,10 @@ def test_targets_may_come_in_many_forms(scene: Scene) -> None:
     assert expected.targets["tic_id"].tolist() == [100, 101, 102, 103, 104]
     assert cutouts(places[2], 5, uri=scene.cube).flux.tobytes() == expected.flux[2:3].tobytes()
     assert sk.cutouts is cutouts
+    named = Table({"target": ["a", "b", "c", "d", "e"], "ra": table["ra"], "dec": table["dec"]})
+    kept = cutouts(named, 5, uri=scene.cube).targets
+    assert kept["target"].tolist() == [0, 1, 2, 3, 4]
+    assert kept["name"].tolist() == ["a", "b", "c", "d", "e"]
 
 
 def test_repeated_and_shuffled_targets_change_no_byte(scene: Scene) -> None:
@@ -429,7 +434,14 @@ def test_each_target_is_found_on_its_ccd(scene: Scene, bucket: TransferOptions) 
         failed = cutouts_each(table, got.append, 5, source=source, **asked)
         assert {part.ccd: part.targets["target"].tolist() for part in got} == {3: [2, 3], 4: [0, 1]}
         assert failed["target"].tolist() == [4]
-        assert "none of the 2 CCDs of sector 1" in failed["reason"][0]
+        assert "none of the 2 CCDs" in failed["reason"][0]
+    cubes = find_cubes(1, options=bucket, bucket="stpubdata-cutouts")
+    got = []
+    cutouts_each(table, got.append, 5, uri=cubes, options=bucket)
+    assert sorted((part.ccd, part.n_target) for part in got) == [(3, 2), (4, 2)]
+    same(cutouts(table[:2], 5, uri=cubes, options=bucket), cutouts(table[:2], 5, uri=scene.cube))
+    with pytest.raises(ValueError, match="a table of cubes"):
+        cutouts(table[:2], 5, uri=cubes, source="ffi", options=bucket)
     only = cutouts(table[:2], 5, **asked)
     assert only.ccd == 4
     same(only, cutouts(table[:2], 5, uri=scene.cube))

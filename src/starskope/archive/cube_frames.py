@@ -22,12 +22,13 @@ __all__ = ["CubeFrames", "most_table_bytes", "one_row", "table_header"]
 
 _MOST_ROW_BYTES = 32_768
 _MOST_HEADER_BYTES = 2**20
+_MOST_TABLE_BYTES = 2**28  # 12,154 frames, the most of any sector, take 30 MB
 _NAME = "FFI_FILE"
 
 
 def most_table_bytes(layout: CubeLayout) -> int:
     """Return how long the table of a cube of these frames may be; real ones have rows of some 2,000 bytes."""
-    return _MOST_HEADER_BYTES + layout.n_frame * _MOST_ROW_BYTES
+    return min(_MOST_TABLE_BYTES, _MOST_HEADER_BYTES + layout.n_frame * _MOST_ROW_BYTES)
 
 
 def table_header(buffer: Any, layout: CubeLayout, name: str) -> Hdu:

@@ -171,7 +171,7 @@ async def jobs_of(call: Call) -> list[tuple[CcdPlace, Rows]]:
     jobs, nowhere = await assign(call.wanted, places, call.options)
     for row in nowhere.tolist():
         lost = not call.wanted.is_moving and not np.isfinite(call.wanted.ra[row])
-        call.failed[row] = _NO_PLACE if lost else f"on none of the {len(places)} CCDs of sector {call.sector} there"
+        call.failed[row] = _NO_PLACE if lost else f"on none of the {len(places)} CCDs that are there"
     return jobs
 
 

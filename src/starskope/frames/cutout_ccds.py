@@ -27,7 +27,7 @@ from starskope.frames.cutout_tasks import each_index
 from starskope.frames.sources import open_source
 from starskope.frames.wcs import TanSip, has_wcs
 from starskope.layout.fits import FFI_LEAD, locate_image, science_region
-from starskope.layout.keys import check_ccd
+from starskope.layout.keys import CubeKey, check_ccd
 from starskope.transfer.client import Client, open_client
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.planning import CostModel
@@ -86,6 +86,10 @@ async def places_of(
     TransferError
         The archive cannot be listed.
     """
+    if uri is not None and (cubes := _cubes_in(uri)):
+        if source == "ffi":
+            raise ValueError("uri= is a table of cubes, source='ffi' wants frames: drop one")
+        return cubes
     if uri is not None:
         return [CcdPlace(uri, _names_cube(uri, source))]
     if sector is None:
@@ -94,10 +98,7 @@ async def places_of(
     if source != "ffi":
         cubes = await find_cubes_async(sector, camera, ccd, options=options, bucket=bucket)
         if len(cubes):
-            return [
-                CcdPlace(str(row["uri"]), True, str(row["etag"]) or None, int(row["camera"]), int(row["ccd"]))
-                for row in cubes
-            ]
+            return _cubes_in(cubes)
         if source == "cube":
             raise ValueError(
                 f"no cube of sector {sector}, camera {camera or 'any'}, CCD {ccd or 'any'} in s3://{bucket}: cubes "
@@ -109,6 +110,22 @@ async def places_of(
         CcdPlace(frames[(frames["camera"] == first) & (frames["ccd"] == second)], False, None, first, second)
         for first, second in pairs
     ]
+
+
+def _cubes_in(table: Any) -> list[CcdPlace]:
+    """Return the cubes of a table such as `find_cubes` gives; none where it holds anything else."""
+    names = getattr(table, "colnames", ())
+    if "uri" not in names:
+        return []
+    places = []
+    for row in table:
+        try:
+            key = CubeKey.parse(str(row["uri"]).rpartition("/")[2])
+        except ValueError:
+            return []
+        etag = str(row["etag"]) if "etag" in names else ""
+        places.append(CcdPlace(str(row["uri"]), True, etag or None, key.camera, key.ccd))
+    return places
 
 
 def _names_cube(uri: Any, source: str) -> bool:

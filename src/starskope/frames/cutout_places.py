@@ -78,8 +78,8 @@ def read_wanted(targets: Any) -> Wanted:
     Parameters
     ----------
     targets : Table, mapping, SkyCoord, (n, 2) array_like, or Ephemerides
-        A table needs ``ra`` and ``dec`` (degrees unless the columns say otherwise, ICRS); all other columns with one
-        value per row are kept. Rows of an array are (ra, dec); one (ra, dec) alone is one target. A table with
+        A table needs ``ra`` and ``dec`` (degrees unless the columns say otherwise, ICRS); its other columns are kept
+        (``target`` as ``name``). Rows of an array are (ra, dec); one (ra, dec) alone is one target. A table with
         ephemerides (see `Ephemerides.from_table`) makes targets that move.
 
     Raises
@@ -102,6 +102,8 @@ def read_wanted(targets: Any) -> Wanted:
         if missing:
             raise ValueError(f"targets need columns ra and dec; found {', '.join(targets.colnames) or 'none'}")
         table = targets.copy()
+        if "target" in table.colnames:  # which is the number of the target from here on
+            table.rename_column("target", "name" if "name" not in table.colnames else "target_name")
         ra, dec = _degrees(table["ra"], "ra"), _degrees(table["dec"], "dec")
     elif hasattr(targets, "icrs"):
         place = targets.icrs

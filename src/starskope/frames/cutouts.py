@@ -122,7 +122,8 @@ def cutouts(
         Read ranges of the archive's cube, or whole frames; "auto" takes what costs less time by `cost`, and frames
         where there is no cube yet. Both give the same bytes.
     uri : str, path, list or Table, optional
-        A cube (``s3://``, ``https://`` or a file), or frames: a folder, a list, or a table from `find_ffis`.
+        A cube (``s3://``, ``https://`` or a file), a table from `find_cubes`, or frames: a folder, a list, or a table
+        from `find_ffis`.
     bucket : str
         The archive's public bucket by default.
     options : TransferOptions, optional
