@@ -160,6 +160,14 @@ async def wrong_content_range(exchange: Exchange) -> None:
     await exchange.send(answer)
 
 
+async def other_range(exchange: Exchange) -> None:
+    """Answer with the bytes from one later on, and say so: right for what it says, not what was asked for."""
+    start, _, last = exchange.request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")
+    shifted = f"bytes={int(start) + 1}-{int(last) + 1 if last else ''}"
+    exchange.request.headers["range"] = shifted
+    await exchange.send(await exchange.open_upstream())
+
+
 async def no_content_range(exchange: Exchange) -> None:
     answer = await exchange.open_upstream()
     answer.headers.pop("content-range", None)

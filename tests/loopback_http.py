@@ -26,7 +26,9 @@ class Request:
 
     @property
     def is_listing(self) -> bool:
-        return "list-type" in parse_qs(urlsplit(self.target).query)
+        """Whether it asks for names, in either version of the request."""
+        asked = parse_qs(urlsplit(self.target).query, keep_blank_values=True)
+        return not asked.keys().isdisjoint({"list-type", "prefix", "delimiter", "max-keys"})
 
     @property
     def start(self) -> int:

@@ -68,6 +68,7 @@ ROWS = [
     Row(faults.other_etag_then_close, f"ETag|changed|replaced|412|{BROKEN}"),  # it lies alike each time
     Row(faults.changed_in_the_middle, f"ETag|changed|replaced|412|{BROKEN}"),
     Row(faults.wrong_content_range, "the answer says"),
+    Row(faults.other_range, "the answer says|the server ignored the range"),
     Row(faults.no_content_range, "Content-Range"),
     Row(faults.garbage, "is the endpoint right"),
     Row(faults.foreign_xml, "is the endpoint right"),

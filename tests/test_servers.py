@@ -147,6 +147,19 @@ def test_nginx_lists_the_etags_that_it_gives(nginx: Nginx) -> None:
 
 
 @needs_nginx
+def test_nginx_can_give_the_etags_that_s3_gives(root: Path) -> None:
+    import hashlib
+
+    key, etag = "/stpubdata/small.txt", f'"{hashlib.md5(b"small").hexdigest()}"'
+    with Nginx(root, md5_etags=True) as server:
+        for asked, status in (({}, 200), ({"Range": "bytes=1-3"}, 206)):
+            answer = ask(server.url, key, If_Match=etag, **asked)
+            assert (answer[0], answer[1]["etag"]) == (status, etag)
+            assert answer[2] == (b"small" if status == 200 else b"mal")
+            assert ask(server.url, key, If_Match='"other"', **asked)[0] == 412
+
+
+@needs_nginx
 def test_nginx_over_tls_is_trusted_by_its_authority_alone(root: Path) -> None:
     with Nginx(root, tls=True) as server:
         address = f"{server.url}/stpubdata/small.txt"
@@ -158,7 +171,7 @@ def test_nginx_over_tls_is_trusted_by_its_authority_alone(root: Path) -> None:
 
 
 @needs_nginx
-def test_a_server_ends_with_a_killed_parent(root: Path) -> None:
+def test_a_server_ends_with_a_killed_parent(root: Path, tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import sys, time
         sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -167,7 +180,8 @@ def test_a_server_ends_with_a_killed_parent(root: Path) -> None:
             print(server.url, flush=True)
             time.sleep(60)
     """)
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+    own = {**os.environ, "TMPDIR": str(tmp_path)}  # nobody is left to tidy up
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=own) as parent:
         assert parent.stdout is not None
         url = parent.stdout.readline().strip()
         assert ask(url, "/stpubdata/small.txt")[2] == b"small"
