@@ -223,8 +223,9 @@ class Fanout:
     def _decode_moving(self, pieces: Sequence[Piece]) -> None:
         """Each piece is one pixel during some frames: gather all of one read at once."""
         n_frame, width = self._layout.n_frame, self._layout.n_col
-        for data, group in groupby(pieces, key=lambda piece: piece[1]):
-            parts = np.array([part for part, _ in group], np.int64)
+        for _, group in groupby(pieces, key=lambda piece: id(piece[1])):
+            of_read = list(group)
+            data, parts = of_read[0][1], np.array([part for part, _ in of_read], np.int64)
             n_value = np.array([self._n_value[part] for part in parts], np.int64)
             owner = parts.repeat(n_value)
             step = np.arange(len(owner)) - np.repeat(np.cumsum(n_value) - n_value, n_value)
