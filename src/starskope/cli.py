@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"starskope: {' '.join(text.split())}", file=sys.stderr)
+    from starskope.cli_words import plain
+
+    print(f"starskope: {plain(' '.join(text.split()))}", file=sys.stderr)
 
 
 def _explain(error: Exception) -> tuple[str, int]:

@@ -13,14 +13,22 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TABLE_FORMATS", "check_output", "count", "expand", "say", "say_json", "tell", "write_table"]
+__all__ = ["TABLE_FORMATS", "check_output", "count", "expand", "plain", "say", "say_json", "tell", "write_table"]
 
 TABLE_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".parquet": "parquet"}
 
 
+def plain(text: str) -> str:
+    """Return a text in which names from the network steer no terminal: what cannot be printed stands as an escape."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in text
+    )
+
+
 def say(text: str) -> None:
     """Write one line of a result."""
-    print(text)
+    print(plain(text))
 
 
 def say_json(record: Mapping[str, Any]) -> None:
@@ -31,7 +39,7 @@ def say_json(record: Mapping[str, Any]) -> None:
 
 def tell(text: str) -> None:
     """Write one line of what is no result: notes and failures."""
-    print(text, file=sys.stderr)
+    print(plain(text), file=sys.stderr)
 
 
 def count(number: int, noun: str) -> str:

@@ -105,9 +105,7 @@ async def open_client(options: TransferOptions | None = None) -> AsyncIterator[C
     arguments: dict[str, Any] = {}
     if endpoint_url is not None and is_loopback(endpoint_url):
         arguments["proxies"] = {}  # a proxy of the environment has no business between us and loopback
-    connections = connections_class(options.max_answer_bytes, options.step_bytes)
-    if connections is not None:
-        arguments["http_session_cls"] = connections
+    arguments["http_session_cls"] = connections_class(options.max_answer_bytes, options.step_bytes)
     config = AioConfig(
         signature_version=None if options.is_signed else UNSIGNED,
         max_pool_connections=min(options.max_connections, _affordable_connections()) + _SPARE_CONNECTIONS,

@@ -21,7 +21,7 @@ from starskope.transfer.checks import AnswerError
 
 __all__ = ["Connections", "connections_class", "fresh_connection"]
 
-# Names of aiobotocore that are not public; where one is missing the package works without what this module adds.
+# Names of aiobotocore that are not public; where one is missing the package works without most of what is added here.
 _NEEDED = ("_create_connector", "_get_session", "close", "send")
 _fresh: ContextVar[bool] = ContextVar("starskope_fresh", default=False)
 _is_bulk: ContextVar[bool] = ContextVar("starskope_is_bulk", default=True)
@@ -111,10 +111,22 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]
         return _Session(await self._exit_stack.enter_async_context(session), self.max_answer_bytes)
 
 
-def connections_class(max_answer_bytes: int, step_bytes: int) -> type[Connections] | None:
-    """Return the class to hand to aiobotocore, or None where its version has other insides than this module needs."""
+class Wary(AIOHTTPSession):  # type: ignore[misc]
+    """aiobotocore's HTTP session of other insides than `Connections` needs: its redirects are at least not believed."""
+
+    async def send(self, request: Any) -> Any:
+        """Send a request of botocore and refuse an answer that came from elsewhere."""
+        response = await super().send(request)
+        if getattr(response.raw, "history", ()) or str(response.url).partition("?")[0] != request.url.partition("?")[0]:
+            response.raw.close()
+            raise AnswerError("the server redirects: redirects are not followed")
+        return response
+
+
+def connections_class(max_answer_bytes: int, step_bytes: int) -> type[AIOHTTPSession]:
+    """Return the class to hand to aiobotocore; a plainer one where its version has other insides than this needs."""
     if not all(hasattr(AIOHTTPSession, name) for name in _NEEDED):
-        return None
+        return Wary
     settings = {"max_answer_bytes": max_answer_bytes, "step_bytes": step_bytes}
     return type("ConfiguredConnections", (Connections,), settings)
 

@@ -19,6 +19,7 @@ from starskope.durable import flush
 from starskope.errors import TransferError
 from starskope.transfer.manifest import MANIFEST_NAME, ManifestRow, write_manifest
 from starskope.transfer.sidecar import part_path, sidecar_path
+from starskope.transfer.uris import folded
 from starskope.transfer.wanted import Wanted
 
 __all__ = ["explain_disk", "hold_directory", "make_room", "record"]
@@ -89,9 +90,9 @@ def _clear(directory: Path, uris: set[str]) -> None:
 
 def make_room(known: dict[str, ManifestRow], wanted: list[Wanted], directory: Path, *, overwrite: bool) -> None:
     """Refuse, or with `overwrite` forget, files of other objects under the names that are wanted now."""
-    holders = {row.path.casefold(): row.uri for row in known.values() if row.status != "failed"}
+    holders = {folded(row.path): row.uri for row in known.values() if row.status != "failed"}
     for one in wanted:
-        holder = holders.get(one.name.casefold())
+        holder = holders.get(folded(one.name))
         if holder is not None and holder != str(one.uri):
             if not overwrite:
                 raise ValueError(

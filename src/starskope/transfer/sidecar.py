@@ -97,7 +97,7 @@ class Sidecar:
     def read(self) -> tuple[Origin, list[Step]] | None:
         """Return what an earlier run left, or None where that is nothing or nonsense."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
         with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor was opened without following a link

@@ -7,12 +7,13 @@ refuses to touch the disk.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["MAX_KEY_BYTES", "S3Uri", "check_bucket", "local_name"]
+__all__ = ["MAX_KEY_BYTES", "S3Uri", "check_bucket", "folded", "local_name"]
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-_]{1,61}[a-z0-9]", re.IGNORECASE)
-_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+_DEVICES = re.compile(r"(con|conin\$|conout\$|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _MAX_NAME_BYTES = 255
 MAX_KEY_BYTES = 1024
 
@@ -83,8 +84,9 @@ def local_name(key: str) -> str:
     Raises
     ------
     ValueError
-        When the last part is empty, hidden, ``.`` or ``..``, holds a separator, control character or character that
-        some systems forbid, is the name of a device, or is longer than 255 bytes.
+        When the last part is empty, hidden, ``.`` or ``..``, holds a separator, a character that cannot be printed
+        (controls, also of the direction of writing) or that some systems forbid, is the name of a device, or is longer
+        than 255 bytes.
 
     Examples
     --------
@@ -97,8 +99,8 @@ def local_name(key: str) -> str:
         reason = "ends in a slash and so names no file"
     elif name.startswith("."):
         reason = "begins with a dot, which is kept for unfinished files"
-    elif any(ord(character) < 32 or ord(character) == 127 for character in name):
-        reason = "holds a control character"
+    elif not name.isprintable() and not any(0xD800 <= ord(character) < 0xE000 for character in name):
+        reason = "holds a character that cannot be seen, or steers what shows it"
     elif any(character in '\\:*?"<>|' for character in name):
         reason = 'holds one of \\ : * ? " < > |'
     elif name[-1] in ". ":
@@ -114,3 +116,8 @@ def local_name(key: str) -> str:
     if reason is not None:
         raise ValueError(f"key {key[:200]!r} cannot be stored as a file: its last part {reason}")
     return name
+
+
+def folded(name: str) -> str:
+    """Return what two file names share that are one on systems which fold case or compose characters."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -6,14 +6,13 @@ would share one file, before a byte is fetched.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from starskope.transfer.checks import plain_etag
 from starskope.transfer.manifest import MANIFEST_NAME, ManifestRow
-from starskope.transfer.uris import S3Uri, local_name
+from starskope.transfer.uris import S3Uri, folded, local_name
 
 __all__ = ["Wanted", "from_manifest", "read_source"]
 
@@ -67,10 +66,10 @@ def read_source(source: Any) -> list[Wanted]:
         found.setdefault(uri, Wanted(uri, local_name(uri.key), size, etag))
     taken: dict[str, S3Uri] = {}
     for wanted in found.values():
-        folded = unicodedata.normalize("NFC", wanted.name).casefold()
-        if folded == MANIFEST_NAME:
+        name = folded(wanted.name)
+        if name == MANIFEST_NAME:
             raise ValueError(f"{wanted.uri} would overwrite the record of the download, {MANIFEST_NAME}")
-        other = taken.setdefault(folded, wanted.uri)
+        other = taken.setdefault(name, wanted.uri)
         if other != wanted.uri:
             raise ValueError(
                 f"{other} and {wanted.uri} would both be stored as {wanted.name!r}: download them into two directories"
