@@ -7,16 +7,18 @@ for good are not asked for again. Refuses to hold more than a server may make it
 
 from __future__ import annotations
 
+import asyncio
 import re
 from bisect import insort
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Any
 
-from starskope.archive.gather import gather_limited
 from starskope.errors import TransferError
 from starskope.layout.keys import FFI_ROOT, FfiKey, ffi_prefix
+from starskope.layout.sectors import likely_days
 from starskope.transfer.client import Client
 from starskope.transfer.listing import ListingBudget, ObjectInfo, list_objects, list_prefixes
 
@@ -152,40 +154,59 @@ async def list_ffis(
 
     Notes
     -----
-    Three round trips (years, days, the days of one CCD), four for several CCDs; within each as many requests at a time
-    as the pace of the client allows. ``max_listed_keys`` bounds all of them together.
+    The walk has three levels (years, days, the days of one CCD), four for several CCDs; within each as many requests
+    go out at a time as the pace of the client allows. The number of a sector tells its days well enough to ask for
+    them at once, before the upper levels have answered: so one CCD mostly takes one round trip and half a dozen
+    requests more. The upper levels decide alone what is there. ``max_listed_keys`` bounds all listings together.
     """
     known = known or {}
     listing = Listing()
     budget = ListingBudget(client.options.max_listed_keys)
-    n_at_once = client.options.max_connections
+    root = ffi_prefix(sector)
+    folder_name = f"{camera}-{ccd}/" if camera is not None and ccd is not None else ""
+    begun: dict[str, asyncio.Task[Any]] = {}
 
-    async def below(prefix: str, pattern: re.Pattern[str]) -> list[str]:
-        return await _matching(client, bucket, prefix, pattern, listing.ignored, budget)
+    def begin(prefix: str, pattern: re.Pattern[str] | None) -> asyncio.Task[Any]:
+        """List a prefix unless that is under way: the folders below it that fit, or its files."""
+        if prefix not in begun:
+            if pattern is not None:
+                work: Any = _matching(client, bucket, prefix, pattern, listing.ignored, budget)
+            else:
+                infos = list_objects(client, bucket, prefix, budget=budget)
+                work = _read_folder(prefix, sector, infos, listing.ignored)
+            begun[prefix] = asyncio.create_task(work)
+        return begun[prefix]
 
-    years = await below(ffi_prefix(sector), _YEAR_FOLDER)
-    days = sorted(chain(*await gather_limited(lambda year: below(year, _DAY_FOLDER), years, n_at_once)))
-    if len(days) > _MAX_DAYS:
-        where = f"s3://{bucket}/{ffi_prefix(sector)}"
-        text = f"it has {len(days)} days, a sector has about 27: check endpoint and bucket"
-        raise TransferError(f"cannot list {where}: {text}", {where: text})
-    days = days[:max_days]
-    if camera is not None and ccd is not None:
-        ends = [f"{day}{camera}-{ccd}/" for day in days]
-    else:
-        every = chain(*await gather_limited(lambda day: below(day, _CCD_FOLDER), days, n_at_once))
-        ends = [end for end in every if is_of_ccd(end, camera, ccd)]
+    async def below(prefixes: list[str], pattern: re.Pattern[str]) -> list[str]:
+        tasks = [begin(prefix, pattern) for prefix in prefixes]
+        return sorted(chain.from_iterable([await task for task in tasks]))
 
-    async def list_one(prefix: str) -> Folder:
-        old = known.get(prefix)
-        if old is not None and old.is_settled(settle_days):
-            listing.ignored.add_nameless(old.n_other)
-            return old
-        listing.fresh.add(prefix)
-        infos = list_objects(client, bucket, prefix, budget=budget)
-        return await _read_folder(prefix, sector, infos, listing.ignored)
-
-    listing.folders = await gather_limited(list_one, ends, n_at_once)
+    try:
+        begin(root, _YEAR_FOLDER)
+        likely = likely_days(sector) if max_days is None else []
+        for year in dict.fromkeys(year for year, _ in likely):
+            begin(f"{root}{year}/", _DAY_FOLDER)
+        for year, day in () if known else likely:
+            begin(f"{root}{year}/{day:03d}/{folder_name}", None if folder_name else _CCD_FOLDER)
+        days = await below(await below([root], _YEAR_FOLDER), _DAY_FOLDER)
+        if len(days) > _MAX_DAYS:
+            where = f"s3://{bucket}/{root}"
+            text = f"it has {len(days)} days, a sector has about 27: check endpoint and bucket"
+            raise TransferError(f"cannot list {where}: {text}", {where: text})
+        days = days[:max_days]
+        if folder_name:
+            ends = [f"{day}{folder_name}" for day in days]
+        else:
+            ends = [end for end in await below(days, _CCD_FOLDER) if is_of_ccd(end, camera, ccd)]
+        settled = {end for end in ends if end in known and known[end].is_settled(settle_days)}
+        listing.fresh = set(ends) - settled
+        tasks = {end: begin(end, None) for end in ends if end in listing.fresh}
+        listing.folders = [known[end] if end in settled else await tasks[end] for end in ends]
+    finally:
+        for task in begun.values():
+            task.cancel()
+        await asyncio.gather(*begun.values(), return_exceptions=True)
+    listing.ignored.add_nameless(sum(known[end].n_other for end in settled))
     listing.gone = sorted(known.keys() - set(ends))
     return listing
 

@@ -22,15 +22,12 @@ from starskope.archive.field import footprint_of_ccd_async
 from starskope.archive.footprint import Cone, Footprint
 from starskope.archive.mast import tic_rows
 from starskope.layout.keys import BUCKET, check_ccd
+from starskope.layout.sectors import sector_epoch
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
 
 __all__ = ["find_stars", "find_stars_async", "sector_epoch"]
 
-# Sector 1 began in mid 2018 and a sector lasts two orbits of 13.7 days; extrapolated, sectors 27 and 56 come out within
-# two days of their true start, which moves the fastest star known by 0.003 pixel.
-_SECTOR_1_MIDDLE = 2018.597
-_SECTOR_YEARS = 27.3 / 365.25
 _DROPPED = ("DUPLICATE", "ARTIFACT")
 _TIC_COLUMNS = (
     "ID",
@@ -173,11 +170,6 @@ async def find_stars_async(
     stars.meta["notes"] = notes
     stars.meta["source"] = "tic" if catalog is None else name
     return stars
-
-
-def sector_epoch(sector: int) -> float:
-    """Return the middle of a TESS sector in Julian years, within 0.02 years for the sectors flown so far."""
-    return _SECTOR_1_MIDDLE + (sector - 1) * _SECTOR_YEARS
 
 
 async def _ask_tic(
