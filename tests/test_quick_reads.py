@@ -7,12 +7,14 @@ import gc
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import fault_server as faults
 import numpy as np
 import pytest
 from fault_server import Exchange, Fault, FaultServer
+from nginx_server import Nginx, find_nginx
 
 from starskope.errors import TransferError
 from starskope.synth.endpoint import Endpoint
@@ -276,3 +278,30 @@ def test_a_slow_line_is_not_a_stalled_one(proxy: FaultServer) -> None:
             assert len(proxy.requests) == 2
 
     run_sync(read())
+
+
+def test_the_short_way_verifies_the_server_as_the_long_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if find_nginx() is None:
+        pytest.skip("nginx is not installed")
+    uri = S3Uri(BUCKET, "quick/frame.fits")
+    (tmp_path / BUCKET / "quick").mkdir(parents=True)
+    (tmp_path / BUCKET / uri.key).write_bytes(CONTENT)
+
+    async def read(address: str) -> None:
+        async with open_client(TransferOptions(endpoint_url=address, max_attempts=1)) as client:
+            await read_range(client, uri, 0, 1)
+            assert client.quick.knows(uri, 10_000)
+            assert (await read_range(client, uri, 500, 10_500)).data == CONTENT[500:10_500]
+            # The same server under a certificate of somebody else: no byte may be sent.
+            (wires,) = client.quick._wires.values()
+            await wires.close()
+            monkeypatch.setattr(wires, "_port", other_port)
+            with pytest.raises(TransferError, match=r"TLS with .* failed"):
+                await read_range(client, uri, 0, 10)
+
+    with Nginx(tmp_path, tls=True) as server, Nginx(tmp_path, tls=True) as other:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(server.ca_file))
+        other_port = int(other.url.rpartition(":")[2])
+        run_sync(read(server.url))
