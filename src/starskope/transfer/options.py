@@ -115,6 +115,8 @@ class TransferOptions:
         Bytes that a stream may hold in memory ahead of its reader.
     step_bytes : int
         Bytes taken from a connection in one step.
+    direct_bytes : int
+        Bodies from this size on are received straight into the buffers that go to the disk; 0 for all of them.
     write_bytes : int
         Bytes gathered before they go to the disk in one call.
     max_listed_keys : int
@@ -166,6 +168,7 @@ class TransferOptions:
     max_answer_bytes: int = 32 * 2**20
     bytes_in_flight: int = 256 * 2**20
     step_bytes: int = 2**18
+    direct_bytes: int = 2**20
     write_bytes: int = 2**19
     max_listed_keys: int = 1_000_000
     assumed_latency_s: float = 0.05

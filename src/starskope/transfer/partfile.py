@@ -93,7 +93,7 @@ class PartFile:
         self._descriptor = -1
         self._crc64 = 0
         self._sum: RunningSum | None = None
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
         self._n_gathered = 0
         self._writing: asyncio.Future[None] | None = None
         self._has_name = False
@@ -127,7 +127,12 @@ class PartFile:
         self._expect(Origin(self._uri, extent.etag, extent.object_size, stored))
         await self._in_thread(self._create)
 
-    async def write(self, chunk: bytes) -> None:
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes that are best handed over in one piece, a bytearray also."""
+        return self._write_bytes
+
+    async def write(self, chunk: bytes | bytearray) -> None:
         """Take the next bytes."""
         self._chunks.append(chunk)
         self._n_gathered += len(chunk)
@@ -269,7 +274,7 @@ class PartFile:
                 if error.errno not in (EINVAL, ENOTSUP, EOPNOTSUPP):
                     raise
 
-    def _put(self, chunks: list[bytes]) -> None:
+    def _put(self, chunks: list[bytes | bytearray]) -> None:
         value, stop = self._crc64, self.position
         for chunk in chunks:
             value = crc64(chunk, value)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starskope.errors import TransferError
+from starskope.transfer.bodies import drop_connection, open_body
 from starskope.transfer.checks import AnswerError, Extent, ObjectChangedError, check_extent, plain_etag
 from starskope.transfer.client import Client
 from starskope.transfer.connections import fresh_connection
@@ -62,8 +63,8 @@ class Sink(Protocol):
     async def begin(self, extent: Extent) -> None:
         """Take note of what will come. Called once per accepted object, and again after `restart`."""
 
-    async def write(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+    async def write(self, chunk: bytes | bytearray) -> None:
+        """Take the next bytes. A sink with a `chunk_bytes` above 0 may be handed a bytearray, its own from then on."""
 
     async def restart(self) -> None:
         """Forget everything: the object was replaced, it comes again from its start."""
@@ -78,8 +79,8 @@ class _Chunks:
     async def begin(self, extent: Extent) -> None:
         """Nothing to prepare."""
 
-    async def write(self, chunk: bytes) -> None:
-        self.chunks.append(chunk)
+    async def write(self, chunk: bytes | bytearray) -> None:
+        self.chunks.append(bytes(chunk))
 
     async def restart(self) -> None:
         self.chunks.clear()
@@ -262,7 +263,11 @@ class _Reading:
         try:
             head = answer["ResponseMetadata"]
             size = self.size if self.extent is None else self.extent.object_size
-            extent = check_extent(head["HTTPStatusCode"], head["HTTPHeaders"], self.position, end, self.etag, size)
+            try:
+                extent = check_extent(head["HTTPStatusCode"], head["HTTPHeaders"], self.position, end, self.etag, size)
+            except AnswerError:
+                drop_connection(body.raw_stream)
+                raise
             if requests is not None:
                 await client.quick.learn(uri, requests)
             if self.extent is None:
@@ -270,25 +275,29 @@ class _Reading:
                 self.extent, self.etag = extent, extent.etag
             # The stream beneath botocore's body: the body would sum a stored checksum on the loop, and only compare it
             # at an end of file that is never asked for here.
-            await self._take(body.raw_stream.content, extent.stop, watch)
+            await self._take(body.raw_stream, extent.stop, watch)
         finally:
             # Closing a body that was read to its end gives the connection back; any other is dropped, not drained.
             with contextlib.suppress(*NETWORK_ERRORS):
                 body.close()
 
-    async def _take(self, stream: Any, stop: int, watch: Watch) -> None:
+    async def _take(self, response: Any, stop: int, watch: Watch) -> None:
         step_bytes = self.client.options.step_bytes
-        if (enlarge := getattr(stream, "set_read_chunk_size", None)) is not None:
+        if (enlarge := getattr(response.content, "set_read_chunk_size", None)) is not None:
             enlarge(step_bytes)
-        while self.position < stop:
-            chunk = await stream.read(min(step_bytes, stop - self.position))
-            if not chunk:
-                raise AnswerError(f"the body ended {stop - self.position} bytes early")
-            self.position += len(chunk)
-            watch.took(len(chunk))
-            watch.is_paused = True
-            await self.sink.write(chunk)
-            watch.is_paused = False
+        n_bytes = stop - self.position
+        chunk_bytes = getattr(self.sink, "chunk_bytes", 0) if n_bytes >= self.client.options.direct_bytes else 0
+        with open_body(response, n_bytes, chunk_bytes, watch.took) as body:
+            while self.position < stop:
+                chunk = await body.read(min(step_bytes, stop - self.position))
+                if not chunk:
+                    raise AnswerError(f"the body ended {stop - self.position} bytes early")
+                self.position += len(chunk)
+                if not body.counts:
+                    watch.took(len(chunk))
+                watch.is_paused = True
+                await self.sink.write(chunk)
+                watch.is_paused = False
 
     async def judge(self, error: BaseException, n_bytes: int, idle_s: float) -> None:
         """Return when another try is due; raise when none can help."""

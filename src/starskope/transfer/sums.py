@@ -43,7 +43,7 @@ class StoredSum:
 class RunningSum(Protocol):
     """A sum that grows with the bytes."""
 
-    def update(self, data: bytes | memoryview) -> None:
+    def update(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes in order."""
 
     def result(self) -> str:
@@ -97,7 +97,7 @@ def running_sum(name: str) -> RunningSum:
     raise ValueError(f"{name!r} is no sum: expected one of {', '.join((*_N_CRC_BYTES, *_DIGESTS, 'md5'))}")
 
 
-def crc64(data: bytes | memoryview, value: int = 0) -> int:
+def crc64(data: bytes | bytearray | memoryview, value: int = 0) -> int:
     """Return the CRC64NVME of bytes that follow those which sum to `value`; releases the GIL."""
     return int(_crc_function("crc64nvme")(data, value))
 
@@ -127,7 +127,7 @@ class _Crc:
         self._n_bytes = n_bytes
         self._value = 0
 
-    def update(self, data: bytes | memoryview) -> None:
+    def update(self, data: bytes | bytearray | memoryview) -> None:
         self._value = self._function(data, self._value)
 
     def result(self) -> str:
@@ -139,7 +139,7 @@ class _Digest:
         self._hash = hashlib.new(name, usedforsecurity=False)
         self._is_hex = name == "md5"
 
-    def update(self, data: bytes | memoryview) -> None:
+    def update(self, data: bytes | bytearray | memoryview) -> None:
         self._hash.update(data)
 
     def result(self) -> str:

@@ -1,0 +1,168 @@
+"""The short way of a body into its buffers equals aiohttp's own way, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from pathlib import Path
+
+import fault_server as faults
+import loopback_tls
+import numpy as np
+import pytest
+from astropy.table import Table
+from fault_server import Exchange, Fault, FaultServer
+
+from starskope.synth.endpoint import Endpoint
+from starskope.transfer import bodies
+from starskope.transfer.download import download
+from starskope.transfer.options import TransferOptions
+
+BUCKET = "stpubdata"
+NEVER = 10**9
+SIZES = [1, 999, 65_536, 262_144, 262_145, 1_000_000, 3_000_001]
+CONTENTS = {f"{size}.bin": np.random.default_rng(size).bytes(size) for size in SIZES}
+URIS = [f"s3://{BUCKET}/bodies/{name}" for name in CONTENTS]
+LARGEST = URIS[-1:]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _objects(endpoint: Endpoint) -> None:
+    for name, content in CONTENTS.items():
+        endpoint.put(f"bodies/{name}", content)
+
+
+@pytest.fixture
+def n_direct(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the bodies that came the short way."""
+    sizes: list[int] = []
+
+    class Counted(bodies._Receiver):
+        def __init__(self, *arguments: object) -> None:
+            sizes.append(arguments[3])  # type: ignore[arg-type]
+            super().__init__(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bodies, "_Receiver", Counted)
+    return sizes
+
+
+def _options(server: Endpoint | FaultServer, direct_bytes: int, **changes: object) -> TransferOptions:
+    settings = {"backoff_base_s": 0.01, "max_attempts": 3, "stall_timeout_s": 1.0, "write_bytes": 100_000, **changes}
+    return TransferOptions(endpoint_url=server.url, direct_bytes=direct_bytes, **settings)  # type: ignore[arg-type]
+
+
+def _assert_whole(folder: Path, uris: list[str]) -> None:
+    for uri in uris:
+        name = uri.rpartition("/")[2]
+        assert (folder / name).read_bytes() == CONTENTS[name]
+
+
+@pytest.mark.parametrize("direct_bytes", [0, NEVER], ids=["short", "plain"])
+@pytest.mark.parametrize("chunk_bytes", [1_000, 99_999, 2**22])
+def test_bodies_come_whole_and_connections_are_kept(
+    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], direct_bytes: int, chunk_bytes: int
+) -> None:
+    with FaultServer(endpoint.url) as proxy:
+        options = _options(proxy, direct_bytes, max_objects=1, write_bytes=chunk_bytes)
+        report = download(URIS * 2, tmp_path, options=options)
+        assert report["status"].tolist() == ["downloaded"] * len(URIS), report["error"]
+        assert proxy.n_accepted == 1, "one connection serves all"
+    _assert_whole(tmp_path, URIS)
+    assert bool(n_direct) == (direct_bytes == 0)
+
+
+@pytest.mark.parametrize("direct_bytes", [0, NEVER], ids=["short", "plain"])
+def test_bodies_come_whole_over_tls(
+    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], direct_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, certificate, key = loopback_tls.issue(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
+    folder = tmp_path / "files"
+    with FaultServer(endpoint.url, tls=context) as proxy:
+        report = download(URIS, folder, options=_options(proxy, direct_bytes, max_objects=1))
+        assert report["status"].tolist() == ["downloaded"] * len(URIS), report["error"]
+        assert proxy.n_accepted == 1
+        proxy.plan(faults.early_close, 2)
+        report = download(URIS, folder, options=_options(proxy, direct_bytes), overwrite=True)
+        assert report["status"].tolist() == ["downloaded"] * len(URIS), report["error"]
+    _assert_whole(folder, URIS)
+    assert bool(n_direct) == (direct_bytes == 0)
+
+
+FAULTS = [
+    faults.early_close,
+    faults.reset,
+    faults.stall,
+    faults.trickle,
+    faults.close_after_a_little,
+    faults.flipped_bit,
+    faults.changed_in_the_middle,
+    faults.short_length,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_ends_as_on_the_plain_way(
+    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], fault: Fault
+) -> None:
+    told = {}
+    for direct_bytes in (0, NEVER):
+        for times in (1, None):
+            folder = tmp_path / f"{direct_bytes}-{times}"
+            n_direct.clear()
+            with FaultServer(endpoint.url) as proxy:
+                proxy.plan(fault, times)
+                report = download(LARGEST, folder, options=_options(proxy, direct_bytes))
+                assert proxy.wait_closed()
+            assert bool(n_direct) == (direct_bytes == 0)
+            row = report[0]
+            told[direct_bytes, times] = (row["status"], row["error"][:12])
+            if row["status"] == "downloaded":
+                _assert_whole(folder, LARGEST)
+            else:
+                assert not list(folder.glob("*.bin"))
+    for times in (1, None):
+        assert told[0, times] == told[NEVER, times]
+    assert told[0, 1][0] == "downloaded"
+    assert told[0, None][0] == "failed"
+
+
+def test_what_came_before_a_break_is_not_fetched_again(endpoint: Endpoint, tmp_path: Path) -> None:
+    with FaultServer(endpoint.url) as proxy:
+        proxy.plan(faults.early_close, 1)
+        assert download(LARGEST, tmp_path, options=_options(proxy, 0))["status"].tolist() == ["downloaded"]
+        first, second = proxy.requests
+        assert "range" not in first.headers
+        assert second.headers["range"].startswith(f"bytes={SIZES[-1] // 2}-")
+
+
+def test_stray_bytes_after_a_body_never_reach_the_next_one(endpoint: Endpoint, tmp_path: Path) -> None:
+    async def with_more(exchange: Exchange) -> None:
+        answer = await exchange.upstream()
+        exchange.writer.write(answer.head() + answer.body + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlies!")
+        await exchange.writer.drain()
+        exchange.is_whole = True
+
+    # A server that sends two answers to one question is told from a good one by what each must be.
+    etags = [hashlib.md5(content).hexdigest() for content in CONTENTS.values()]
+    source = Table({"uri": URIS, "etag": etags})
+    with FaultServer(endpoint.url) as proxy:
+        proxy.plan(with_more)
+        for direct_bytes in (0, 0, NEVER):
+            options = _options(proxy, direct_bytes, max_objects=2, max_attempts=50, max_replaced=50, max_lost=100)
+            report = download(source, tmp_path, options=options, overwrite=True)
+            for uri, status in zip(URIS, report["status"], strict=True):
+                if status == "downloaded":
+                    _assert_whole(tmp_path, [uri])
+            assert report["status"][-1] == "downloaded", report["error"][-1]
+
+
+def test_without_a_name_that_it_needs_the_plain_way_is_taken(
+    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_NEEDED", ("a_name_that_aiohttp_lacks",))
+    assert set(download(URIS, tmp_path, options=_options(endpoint, 0))["status"]) == {"downloaded"}
+    _assert_whole(tmp_path, URIS)
+    assert not n_direct
