@@ -54,6 +54,7 @@ class MastServer:
         self.invocations: list[dict[str, Any]] = []
         self.n_connections = 0
         self.n_at_once = self.max_at_once = 0
+        self.n_open = self.max_open = 0
         self._fields = {name: recorded(f"{name}.json")["fields"] for name in ("caom", "products", "tic")}
         self._lock = threading.Lock()
         stand_in = self
@@ -65,6 +66,13 @@ class MastServer:
                 super().setup()
                 with stand_in._lock:
                     stand_in.n_connections += 1
+                    stand_in.n_open += 1
+                    stand_in.max_open = max(stand_in.max_open, stand_in.n_open)
+
+            def finish(self) -> None:
+                with stand_in._lock:
+                    stand_in.n_open -= 1
+                super().finish()
 
             def log_message(self, *_: Any) -> None:
                 pass

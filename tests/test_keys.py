@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from starskope.layout.keys import CubeKey, FfiKey, LightCurveKey, TargetPixelKey, ffi_prefix
+from starskope.layout.sectors import likely_days
 from starskope.layout.times import datetime_to_stamp
 
 FFI = "tess/public/ffi/s0001/2018/206/1-1/tess2018206192942-s0001-1-1-0120-s_ffic.fits"
@@ -206,3 +207,23 @@ def test_prefixes_grow_level_by_level() -> None:
 def test_prefixes_out_of_range_are_refused(arguments, error) -> None:
     with pytest.raises(error, match="expected"):
         ffi_prefix(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("sector", "first", "last"),
+    [
+        (1, "2018-07-25", "2018-08-22"),
+        (7, "2019-01-07", "2019-02-02"),
+        (27, "2020-07-04", "2020-07-30"),
+        (38, "2021-04-28", "2021-05-26"),
+        (56, "2022-09-01", "2022-09-30"),
+        (66, "2023-06-02", "2023-07-01"),
+    ],
+)
+def test_the_days_of_a_sector_are_likely(sector: int, first: str, last: str) -> None:
+    days = likely_days(sector)
+    start, end = date.fromisoformat(first), date.fromisoformat(last)
+    flights = [start + timedelta(days=i) for i in range((end - start).days)]
+    flown = {(day.year, day.timetuple().tm_yday) for day in flights}
+    assert len(flown & set(days)) >= len(flown) - 2
+    assert len(days) == 33

@@ -219,3 +219,60 @@ def test_rows_that_stay_cut_off_are_an_error_not_a_short_table(mast: MastServer)
 def test_an_empty_field_is_said_to_be_empty(mast: MastServer) -> None:
     with pytest.raises(ValueError, match=r"no stars: the TIC has 0 row\(s\)"):
         find_stars(tmag_max=12, footprint=((200.0, 50.0), 1.0), options=QUICK)
+
+
+def test_answers_are_kept_for_frames_and_stars_too(mast: MastServer, endpoint, tmp_path) -> None:
+    bucket = "mast-cache"
+    for key in KEYS[:6]:
+        endpoint.put(key, b"x" * 100, bucket=bucket)
+    mast.add_ccd(1, 1, 1, "60825369", KEYS[1:8])
+    add_field(mast)
+    options = TransferOptions(endpoint_url=endpoint.url, backoff_base_s=0.001)
+
+    def ask() -> tuple[list, list]:
+        ffis = find_ffis(1, 1, 1, source="mast", options=options, bucket=bucket, cache=tmp_path / "answers")
+        assert ffis.meta["differences"]["in_bucket"].tolist() == [True, False, False]
+        assert [row["key"] for row in ffis.meta["differences"]] == [KEYS[0], *KEYS[6:8]]
+        stars = find_stars(1, 1, 1, tmag_max=12, footprint=FIELD, options=options, cache=tmp_path / "answers")
+        return ffis.as_array().tolist(), stars.as_array().tolist()
+
+    first = ask()
+    n_asked = len(mast.invocations)
+    assert str(ask()) == str(first)
+    assert len(mast.invocations) == n_asked
+
+
+def test_searches_at_the_same_time_share_the_three_connections(mast: MastServer) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    add_field(mast)
+    mast.add_ccd(1, 1, 1, "1", KEYS)
+    mast.answer_s = 0.05
+
+    def one(i: int) -> int:
+        if i % 2:
+            return len(run_sync(ffi_keys(1, 1, 1, options=QUICK))[0])
+        return len(find_stars(tmag_max=12, footprint=FIELD, options=QUICK))
+
+    with ThreadPoolExecutor(6) as pool:
+        numbers = list(pool.map(one, range(6)))
+    assert set(numbers[1::2]) == {len(KEYS)}
+    assert len(set(numbers[::2])) == 1
+    assert 2 <= mast.max_at_once <= MAX_CONNECTIONS
+    assert mast.max_open <= MAX_CONNECTIONS
+
+
+def test_a_failed_search_gives_its_connections_back(mast: MastServer) -> None:
+    for _ in range(2 * MAX_CONNECTIONS):
+        mast.refusals.append((404, {}))
+        with pytest.raises(TransferError):
+            run_sync(ffi_keys(1, 1, 1, options=QUICK))
+    mast.add_ccd(1, 1, 1, "1", KEYS)
+    assert len(run_sync(ffi_keys(1, 1, 1, options=QUICK))[0]) == len(KEYS)
+
+
+def test_an_answer_that_would_fill_the_memory_is_left(mast: MastServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mast_service, "_MAX_ANSWER_BYTES", 100_000)
+    mast.error = "x" * 1_000_000
+    with pytest.raises(TransferError, match=r"\(1 tries\).*longer than 100000 bytes"):
+        run_sync(ffi_keys(1, 1, 1, options=QUICK))
