@@ -180,6 +180,28 @@ def test_a_dead_server_is_given_up_for_all_ranges(proxy: FaultServer) -> None:
     assert len(proxy.requests) <= 1 + 2 * (3 + 4)
 
 
+def test_a_process_that_may_open_no_more_files_gets_by_with_fewer_connections(endpoint: Endpoint) -> None:
+    resource = pytest.importorskip("resource")
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("counts descriptors in /proc")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def read() -> None:
+        async with _ready(endpoint, max_attempts=20, start_connections=64) as client:
+            requests = [RangeRequest(URI, i, i + 5) for i in range(300)]
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE, (max(int(n.name) for n in Path("/proc/self/fd").iterdir()) + 8, hard)
+            )
+            try:
+                found = await _collect(client, requests)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert [result for result in found.values() if isinstance(result, TransferError)] == []
+            assert client.pace.gate().n_fallen > 0
+
+    run_sync(read())
+
+
 def _resident() -> int:
     import psutil
 

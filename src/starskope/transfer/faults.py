@@ -7,6 +7,7 @@ a credential: of a server's message only the error code is shown, of an address 
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from dataclasses import dataclass
 
@@ -107,6 +108,9 @@ def _explain_connection(error: BaseException, client: Client) -> Fault:
     if isinstance(error, boto.ProxyConnectionError):
         return Fault(f"the proxy does not answer ({_first_line(cause)}): check HTTPS_PROXY and NO_PROXY", retry=True)
     if isinstance(error, boto.EndpointConnectionError | aiohttp.ClientConnectorError):
+        if getattr(cause, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            text = "this process may open no more files: lower max_connections or raise its limit (ulimit -n)"
+            return Fault(text, retry=True, is_throttle=True)
         text = f"cannot connect to {client.endpoint} ({_first_line(cause)}): is the endpoint right and the server up?"
         return Fault(text, retry=True)
     if isinstance(cause, aiohttp.TooManyRedirects | aiohttp.InvalidURL):
@@ -173,4 +177,6 @@ def _first_line(error: BaseException) -> str:
     """Return an operating-system or TLS cause in one short line."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return str(error.os_error.strerror or type(error.os_error).__name__)[:120]
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
+        return str(error.strerror)[:120]
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
