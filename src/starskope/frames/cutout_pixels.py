@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.archive.cube_times import exposure_times
 from starskope.archive.cubes import Cube
 from starskope.errors import TransferError
 from starskope.frames.cutout_axis import FrameAxis, make_axis
@@ -109,10 +110,11 @@ class CubePixels(PixelSource):
     async def open(cls, cube: Cube, options: TransferOptions, model: CostModel) -> CubePixels:
         """Read the table of frames; errors as `Cube.frames`, and FrameError without world coordinates."""
         frames = await cube.frames()
+        start, stop = exposure_times(frames)
         axis = make_axis(
             frames.names,
-            start=frames.number("TSTART"),
-            stop=frames.number("TSTOP"),
+            start=start,
+            stop=stop,
             barycorr=frames.number("BARYCORR"),
             quality=frames.number("DQUALITY"),
             shape=(cube.layout.n_row, cube.layout.n_col),
