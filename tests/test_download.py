@@ -299,7 +299,7 @@ def test_a_killed_download_leaves_no_partial_file_and_is_continued(endpoint: End
         with subprocess.Popen([sys.executable, "-c", code]) as process:
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline and process.poll() is None:
-                if len(list(tmp_path.glob("0*.bin"))) == 4 and len(list(tmp_path.glob(".starskope-*"))) == 2:
+                if len(list(tmp_path.glob("0*.bin"))) == 4 and len(list(tmp_path.glob(".starskope-*.part"))) == 2:
                     break
                 time.sleep(0.01)
             assert process.poll() is None
