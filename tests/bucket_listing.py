@@ -1,4 +1,6 @@
-"""ListObjectsV2 answers of a folder, written to files once: pages of 1,000, with and without delimiter.
+"""What a folder is as a bucket: its objects, their sums, and its ListObjectsV2 answers as files.
+
+Pages hold 1,000 entries, with and without delimiter.
 
 Source: Amazon S3 API Reference, ListObjectsV2. Keys are those that need no escaping in XML, so that
 ``encoding-type=url`` changes nothing.
@@ -6,9 +8,12 @@ Source: Amazon S3 API Reference, ListObjectsV2. Keys are those that need no esca
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 from bisect import bisect_left
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -38,7 +43,34 @@ def etag_of(about: os.stat_result) -> str:
     return f"{int(about.st_mtime):x}-{about.st_size:x}"
 
 
-def write_listings(objects: dict[str, os.stat_result], folder: Path, prefixes: tuple[str, ...] = ()) -> dict[str, str]:
+def sums_of(root: Path, objects: dict[str, os.stat_result], sum_of: Callable[[Path], str]) -> dict[str, str]:
+    """Sum each file once, however many names it has."""
+    known: dict[tuple[int, int], str] = {}
+    for name, about in objects.items():
+        if (about.st_dev, about.st_ino) not in known:
+            known[about.st_dev, about.st_ino] = sum_of(root / name)
+    return {name: known[about.st_dev, about.st_ino] for name, about in objects.items()}
+
+
+def crc64_of(path: Path) -> str:
+    """The CRC64NVME of a file in the notation of ``x-amz-checksum-crc64nvme``."""
+    from awscrt import checksums
+
+    value = 0
+    with path.open("rb") as file:
+        while piece := file.read(2**22):
+            value = checksums.crc64nvme(piece, value)
+    return base64.b64encode(value.to_bytes(8, "big")).decode()
+
+
+def md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def write_listings(
+    objects: dict[str, os.stat_result], etags: dict[str, str], folder: Path, prefixes: tuple[str, ...] = ()
+) -> dict[str, str]:
     """Write every page of every listing; return the file name by the question that it answers.
 
     A question is ``/bucket|prefix|delimiter|token`` as a client may spell it: with ``/`` escaped or not.
@@ -52,7 +84,7 @@ def write_listings(objects: dict[str, os.stat_result], folder: Path, prefixes: t
         for prefix in sorted({"", *folders, *prefixes}):
             here = names[bisect_left(names, prefix) : bisect_left(names, prefix + "\x7f")]
             for delimiter in ("", "/"):
-                entries = _entries({key: keys[key] for key in here}, prefix, delimiter)
+                entries = _entries({key: (keys[key], etags[f"{bucket}/{key}"]) for key in here}, prefix, delimiter)
                 for number, first in enumerate(range(0, max(len(entries), 1), PAGE)):
                     is_last = first + PAGE >= len(entries)
                     page = _page(bucket, prefix, delimiter, entries[first : first + PAGE], number, is_last=is_last)
@@ -63,10 +95,10 @@ def write_listings(objects: dict[str, os.stat_result], folder: Path, prefixes: t
     return asked
 
 
-def _entries(keys: dict[str, os.stat_result], prefix: str, delimiter: str) -> list[str]:
+def _entries(keys: dict[str, tuple[os.stat_result, str]], prefix: str, delimiter: str) -> list[str]:
     """Contents and common prefixes in one order, as S3 counts and pages them."""
     entries: dict[str, str] = {}
-    for key, about in keys.items():
+    for key, (about, etag) in keys.items():
         rest = key[len(prefix) :]
         if delimiter and delimiter in rest:
             common = prefix + rest.split(delimiter, 1)[0] + delimiter
@@ -74,7 +106,7 @@ def _entries(keys: dict[str, os.stat_result], prefix: str, delimiter: str) -> li
         else:
             time = datetime.fromtimestamp(int(about.st_mtime), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
             entries[key] = (
-                f"<Contents><Key>{key}</Key><LastModified>{time}</LastModified><ETag>&quot;{etag_of(about)}&quot;"
+                f"<Contents><Key>{key}</Key><LastModified>{time}</LastModified><ETag>&quot;{etag}&quot;"
                 f"</ETag><Size>{about.st_size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
             )
     return [entries[name] for name in sorted(entries)]

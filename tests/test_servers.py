@@ -157,6 +157,7 @@ def test_nginx_can_give_the_etags_that_s3_gives(root: Path) -> None:
             assert (answer[0], answer[1]["etag"]) == (status, etag)
             assert answer[2] == (b"small" if status == 200 else b"mal")
             assert ask(server.url, key, If_Match='"other"', **asked)[0] == 412
+        assert etag.strip('"').encode() in ask(server.url, "/stpubdata?list-type=2&prefix=&delimiter=/")[2]
 
 
 @needs_nginx
