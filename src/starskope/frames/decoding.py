@@ -22,7 +22,7 @@ __all__ = ["Decoding", "Lane", "beside"]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _BATCH_BYTES = 1 << 20
-_MOST_BATCHES = 4
+_MOST_BATCHES = 2
 
 
 class Lane:

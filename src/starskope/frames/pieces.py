@@ -1,13 +1,11 @@
 """A frame in the pieces in which it came, and its plane decoded row by row while the rest is on its way.
 
-Owns the rows that lie across the edges of pieces, and the memory of planes that come one after the other. A fast way of
-`decode_frame`: wherever the plane is not where missions put it, or not whole, the joined pieces are decoded instead.
-Refuses the network and the threads (``frames.decoding``).
+Owns the rows that lie across the edges of pieces. A fast way of `decode_frame`: wherever the plane is not where
+missions put it, or not whole, the joined pieces are decoded instead. Refuses the network and the threads
+(``frames.decoding``).
 """
 
 from __future__ import annotations
-
-import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +17,7 @@ from starskope.layout.fits import FFI_LEAD, ImagePlane, locate_image
 
 __all__ = ["PieceDecoder", "decode_pieces"]
 
-_OWN_PAGES = 1 << 20
+_STEP_BYTES = 1 << 20  # what is joined is still in the cache when its rows are decoded
 
 
 class PieceDecoder:
@@ -78,36 +76,31 @@ class PieceDecoder:
         if plane.offset + plane.n_bytes > self._n_bytes:
             return False  # nor is memory taken for a plane that a damaged header makes up
         self._plane, self._n_skip = plane, plane.offset
-        self._image = _new_plane(plane.n_row, plane.n_col)
+        self._image = np.empty((plane.n_row, plane.n_col), np.float32)
         return True
 
     def _fill(self, pieces: list[bytes]) -> None:
-        """Decode the rows that each piece holds whole, and those that lie on its edges from a copy."""
+        """Decode the rows that the pieces hold whole, some pieces at a time, and keep the rest for the next."""
         plane = self._plane
         if plane is None:
             return
         row_bytes = abs(plane.bitpix) // 8 * plane.n_col
         pieces.reverse()
-        while pieces and self._row < plane.n_row:
-            piece = pieces.pop()
-            begin = min(self._n_skip, len(piece))
+        while pieces:
+            rows = [self._torn]
+            n_bytes = len(self._torn)
+            while pieces and n_bytes < _STEP_BYTES:
+                rows.append(pieces.pop())
+                n_bytes += len(rows[-1])
+            buffer = b"".join(rows)
+            begin = min(self._n_skip, n_bytes)
             self._n_skip -= begin
-            if self._torn:
-                begin = min(len(piece), row_bytes - len(self._torn))
-                self._torn += piece[:begin]
-                if len(self._torn) < row_bytes:
-                    continue
-                self._decode(self._torn, 0, 1, plane)
-            n_whole = min((len(piece) - begin) // row_bytes, plane.n_row - self._row)
-            if n_whole:
-                self._decode(piece, begin, n_whole, plane)
-            begin += n_whole * row_bytes
-            self._torn = piece[begin : begin + row_bytes]
-        pieces.clear()
-
-    def _decode(self, buffer: bytes, offset: int, n_row: int, plane: ImagePlane) -> None:
-        decode_rows(buffer, offset, plane, self._name, self._image[self._row : self._row + n_row])
-        self._row += n_row
+            n_row = min((n_bytes - begin) // row_bytes, plane.n_row - self._row)
+            if n_row:
+                decode_rows(buffer, begin, plane, self._name, self._image[self._row : self._row + n_row])
+            self._row += n_row
+            begin += n_row * row_bytes
+            self._torn = buffer[begin:] if self._row < plane.n_row else b""
 
 
 def decode_pieces(pieces: list[bytes], *, index: int = 0, name: str = "frame") -> Frame:
@@ -131,17 +124,3 @@ def decode_pieces(pieces: list[bytes], *, index: int = 0, name: str = "frame") -
         As `decode_frame`.
     """
     return PieceDecoder(sum(map(len, pieces)), index=index, name=name).finish(pieces)
-
-
-def _new_plane(n_row: int, n_col: int) -> NDArray[np.float32]:
-    """Return memory for a plane; of a large one in pages of its own, which go back to the system with it.
-
-    What threads free stays with each of them otherwise, and a stream takes half as much again as its planes.
-    """
-    n_bytes = 4 * n_row * n_col
-    if n_bytes < _OWN_PAGES or not hasattr(mmap, "MAP_PRIVATE"):
-        return np.empty((n_row, n_col), np.float32)
-    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        pages.madvise(mmap.MADV_HUGEPAGE)  # as NumPy asks for its own
-    return np.frombuffer(pages, np.float32).reshape(n_row, n_col)
