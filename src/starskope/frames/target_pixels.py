@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from starskope.durable import flush
 from starskope.frames.cutout_set import Cutouts
 from starskope.frames.cutout_wcs import fit_linear
-from starskope.frames.target_pixel_cards import HeaderSet, target_values
+from starskope.frames.target_pixel_cards import HeaderSet
+from starskope.frames.target_pixel_values import target_values
 from starskope.layout.datasum import with_checksum, word_sum
 from starskope.layout.header import padded
-from starskope.parallel import map_ranges
+from starskope.parallel import map_ranges, resolve_workers
 
 __all__ = [
     "ENDING",
@@ -46,6 +47,7 @@ ENDING = "_starskope.fits"
 NOWHERE = -(2**30) + 1
 """RAWX and RAWY of a frame for which the ephemeris has no place."""
 _PER_TASK = 16
+_MOST_TABLE_BYTES = 1 << 30
 _UNSAFE = re.compile(r"[^A-Za-z0-9+._-]+")
 _NAME = re.compile(
     rf"tess-s(?P<sector>[0-9]{{4}})-[0-9]-[0-9]_(?P<label>.+)_(?P<size>[0-9]+x[0-9]+){re.escape(ENDING)}"
@@ -102,6 +104,11 @@ class _Writer:
             self._fit = fit_linear(cutouts.wcs, cutouts.row0, cutouts.col0, cutouts.shape)
         self._edge, self._collateral = cutouts.edge, cutouts.collateral
         self._rows = _Rows()
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the table of one file."""
+        return self._cutouts.n_time * self._dtype.itemsize
 
     def _field(self, code: str, n_pixel: int) -> tuple[Any, ...]:
         if code == "A":
@@ -259,7 +266,9 @@ def write_files(cutouts: Cutouts, folder: Path, *, overwrite: bool = False, work
         for index in range(start, stop):
             _write_file(paths[index], writer.file(index))
 
-    map_ranges(write, cutouts.n_target, _PER_TASK, workers)
+    # Every thread fills a table of its own, which for large cutouts is large.
+    n_thread = min(resolve_workers(workers), max(1, _MOST_TABLE_BYTES // max(1, writer.n_bytes)))
+    map_ranges(write, cutouts.n_target, _PER_TASK, n_thread)
     flush(folder)
     return paths
 
