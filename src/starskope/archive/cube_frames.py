@@ -6,7 +6,7 @@ Owns the checks of that table and the way from a row back to cards. Pure: bytes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -114,18 +114,37 @@ class CubeFrames:
             return np.full(self.n_frame, np.nan)
         return column.astype(np.float64)
 
-    def cards(self, frame: int) -> dict[str, Any]:
+    def cards(self, frame: int) -> Mapping[str, Any]:
         """Return the cards of a frame: plain values by keyword, without those that the frame did not have."""
-        return _cards({key: column[frame] for key, column in self.columns.items()})
+        return _RowCards(self.columns, frame)
+
+
+class _RowCards(Mapping[str, Any]):
+    """One row of the columns; a value becomes plain when it is asked for, as one asks for few of them."""
+
+    def __init__(self, columns: Mapping[str, NDArray[Any]], frame: int) -> None:
+        self._columns, self._frame = columns, frame
+
+    def __getitem__(self, keyword: str) -> Any:
+        column = self._columns[keyword]
+        value = _plain(column[self._frame]) if column.ndim == 1 else None
+        if value is None:
+            raise KeyError(keyword)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (keyword for keyword in self._columns if keyword in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _cards(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values; a card that a frame lacks stands in the table as NaN or as an empty text."""
-    cards: dict[str, Any] = {}
-    for key, value in row.items():
-        if np.ndim(value):
-            continue
-        plain = value.decode("ascii", "backslashreplace").strip() if isinstance(value, bytes) else value.item()
-        if plain != "" and plain == plain:  # noqa: PLR0124 - NaN is no value
-            cards[key.upper()] = plain
-    return cards
+    cards = {key.upper(): _plain(value) for key, value in row.items() if not np.ndim(value)}
+    return {key: value for key, value in cards.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell as a plain value, None where the frame lacked the card, which is NaN or an empty text then."""
+    plain = value.decode("ascii", "backslashreplace").strip() if isinstance(value, bytes) else value.item()
+    return None if plain == "" or plain != plain else plain  # noqa: PLR0124 - NaN is no value

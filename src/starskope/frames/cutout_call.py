@@ -23,6 +23,7 @@ from starskope.frames.cutout_frames import FFI_BYTES
 from starskope.frames.cutout_pixels import Filled, PixelSource
 from starskope.frames.cutout_places import Wanted, corners, on_ccd
 from starskope.frames.cutout_set import Cutouts, empty_failures
+from starskope.frames.cutout_tasks import off_loop
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.planning import CostModel, choose_source
 
@@ -121,13 +122,13 @@ class Job:
 async def opened(call: Call, place: CcdPlace, rows: Rows) -> AsyncIterator[Job]:
     """Open the cheaper source of a CCD and place the targets on it."""
     async with open_ccd(place, call.options, call.cost) as ccd:
-        job = Job.make(call, ccd, rows)
+        job = await off_loop(Job.make, call, ccd, rows)
         other = await _cheaper(call, place, ccd, job)
         if other is None:
             yield job
             return
     async with open_ccd(other, call.options, call.cost) as ccd:
-        yield Job.make(call, ccd, rows)
+        yield await off_loop(Job.make, call, ccd, rows)
 
 
 async def sets_of(call: Call, *, one_ccd: bool = False) -> AsyncGenerator[Cutouts, None]:
@@ -148,7 +149,8 @@ async def sets_of(call: Call, *, one_ccd: bool = False) -> AsyncGenerator[Cutout
     n_set = 0
     for place, rows in jobs:
         async with opened(call, place, rows) as job:
-            call.n_planned += job.cost(call)[1] if call.progress is not None else 0
+            if call.progress is not None:
+                call.n_planned += (await off_loop(job.cost, call))[1]
             for batch in job.batches:
                 yield await _filled(call, job, batch)
                 n_set += 1
@@ -179,7 +181,7 @@ async def _cheaper(call: Call, place: CcdPlace, ccd: PixelSource, job: Job) -> C
     """Return the frames of a CCD where they cost less than its cube."""
     if call.source != "auto" or ccd.kind != "cube" or call.sector is None or not job.batches:
         return None
-    n_request, n_bytes = job.cost(call)
+    n_request, n_bytes = await off_loop(job.cost, call)
     cheaper = choose_source(
         len(job.rows),
         call.shape,
@@ -230,7 +232,7 @@ def _cutouts(
         targets=table,
         wcs=axis.wcs,
         reference=axis.reference,
-        header=axis.cards(axis.reference),
+        header=dict(axis.cards(axis.reference)),
         primary=axis.primary,
         frame_shape=axis.shape,
         sector=axis.sector,

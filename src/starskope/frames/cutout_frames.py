@@ -16,7 +16,7 @@ from starskope.errors import FrameError, StarskopeError
 from starskope.frames.cutout_axis import FrameAxis, make_axis
 from starskope.frames.cutout_pixels import F32, I32, Filled, PixelSource
 from starskope.frames.cutout_planes import cut_planes
-from starskope.frames.cutout_tasks import Decoders, each_index
+from starskope.frames.cutout_tasks import Decoders, each_index, off_loop
 from starskope.frames.sources import FrameSource
 from starskope.layout.fits import FFI_LEAD, FFI_PLANE_REQUEST, locate_image
 from starskope.transfer.options import TransferOptions
@@ -63,7 +63,8 @@ class PlanePixels(PixelSource):
             card: np.array([_number(header, card) for header in headers])
             for card in ("TSTART", "TSTOP", "BARYCORR", "DQUALITY")
         }
-        axis = make_axis(
+        axis = await off_loop(
+            make_axis,
             [source.names[index] for index in order],
             start=columns["TSTART"],
             stop=columns["TSTOP"],

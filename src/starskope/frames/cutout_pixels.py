@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starskope.archive.cube_times import exposure_times
+from starskope.archive.cube_frames import CubeFrames
 from starskope.archive.cubes import Cube
 from starskope.errors import TransferError
 from starskope.frames.cutout_axis import FrameAxis, make_axis
 from starskope.frames.cutout_ranges import Fanout, Piece, PixelRanges, moving_ranges, static_ranges
-from starskope.frames.cutout_tasks import Decoders
+from starskope.frames.cutout_tasks import Decoders, off_loop
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.planning import CostModel, Plan, plan_ranges
 
@@ -109,19 +110,7 @@ class CubePixels(PixelSource):
     @classmethod
     async def open(cls, cube: Cube, options: TransferOptions, model: CostModel) -> CubePixels:
         """Read the table of frames; errors as `Cube.frames`, and FrameError without world coordinates."""
-        frames = await cube.frames()
-        start, stop = exposure_times(frames)
-        axis = make_axis(
-            frames.names,
-            start=start,
-            stop=stop,
-            barycorr=frames.number("BARYCORR"),
-            quality=frames.number("DQUALITY"),
-            shape=(cube.layout.n_row, cube.layout.n_col),
-            cards=frames.cards,
-            primary=cube.primary,
-            what=cube.name,
-        )
+        axis = await off_loop(_axis_of, cube, await cube.frames())
         return cls(cube, axis, options, model)
 
     def _plan(self, row0: I32, col0: I32, shape: tuple[int, int]) -> tuple[Plan, PixelRanges]:
@@ -154,7 +143,7 @@ class CubePixels(PixelSource):
     ) -> Filled:
         """Fill arrays from ranges of the cube; arguments as `PixelSource.fill`."""
         shape = flux.shape[2], flux.shape[3]
-        plan, wanted = self._plan(row0, col0, shape)
+        plan, wanted = await off_loop(self._plan, row0, col0, shape)
         _blank(row0, col0, self.axis.shape, flux, flux_err)
         filled = Filled(plan.n_read, plan.n_bytes)
         fanout = Fanout(
@@ -182,6 +171,20 @@ class CubePixels(PixelSource):
         for target in filled.lost_targets:
             flux[target] = flux_err[target] = np.nan
         return filled
+
+
+def _axis_of(cube: Cube, frames: CubeFrames) -> FrameAxis:
+    return make_axis(
+        frames.names,
+        start=frames.number("TSTART"),
+        stop=frames.number("TSTOP"),
+        barycorr=frames.number("BARYCORR"),
+        quality=frames.number("DQUALITY"),
+        shape=(cube.layout.n_row, cube.layout.n_col),
+        cards=frames.cards,
+        primary=cube.primary,
+        what=cube.name,
+    )
 
 
 def _blank(row0: I32, col0: I32, frame: tuple[int, int], flux: F32, flux_err: F32) -> None:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from starskope import parallel
 
-__all__ = ["Decoders", "each_index"]
+__all__ = ["Decoders", "each_index", "off_loop"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+async def off_loop(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+    """Await a function that computes for long in a thread, while the loop goes on."""
+    return await asyncio.wrap_future(parallel.submit(function, *arguments, **keywords))
 
 
 class Decoders:

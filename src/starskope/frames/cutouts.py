@@ -19,6 +19,7 @@ from starskope import parallel
 from starskope.frames.cutout_call import Call, jobs_of, opened, sets_of
 from starskope.frames.cutout_places import cutout_shape, read_wanted
 from starskope.frames.cutout_set import Cutouts
+from starskope.frames.cutout_tasks import off_loop
 from starskope.layout.keys import BUCKET
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
@@ -268,7 +269,7 @@ async def plan_cutouts_async(
     plans = []
     for place, rows in await jobs_of(call):
         async with opened(call, place, rows) as job:
-            axis, (n_request, n_bytes) = job.ccd.axis, job.cost(call)
+            axis, (n_request, n_bytes) = job.ccd.axis, await off_loop(job.cost, call)
             plans.append(
                 CutoutPlan(
                     location=job.ccd.location,
