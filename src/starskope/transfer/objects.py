@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,14 +137,17 @@ class Bringer:
         else:
             await part.recover(wanted.etag, wanted.size)
         text = ""
+        give_up = math.inf
         for n_failed in range(1, options.max_attempts + 1):
             async with self._line:
                 came = await self._take(wanted, part)
             try:
                 check = await part.commit()
             except SumError as error:
-                text = str(error)
+                text = f"{error} (after {n_failed} {'tries' if n_failed > 1 else 'try'})"
                 await part.restart()
+                # Damage shows at the end of a body: on a slow line every try costs minutes.
+                give_up = min(give_up, time.monotonic() + options.retry_seconds)
             else:
                 origin = part.origin
                 if origin is None:
@@ -151,10 +156,11 @@ class Bringer:
                 return ManifestRow(
                     str(wanted.uri), wanted.name, origin.size, origin.etag, check, status, "", part.crc64
                 )
+            if time.monotonic() > give_up:
+                break
             if n_failed < options.max_attempts:
                 wait_s = backoff_s(n_failed, options.backoff_base_s, options.backoff_max_s, self.client.rng)
                 await asyncio.sleep(wait_s)
-        text = f"{text} (after {options.max_attempts} tries)"
         raise TriesExhaustedError(f"cannot read {wanted.uri}: {text}", {str(wanted.uri): text})
 
     async def _take(self, wanted: Wanted, part: PartFile) -> bool:
