@@ -160,10 +160,14 @@ class FaultServer:
         # Not `async with`: its end would wait for kept connections, which clients hold as long as they like.
         await self._stopped.wait()
         server.close()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while True:
+            await asyncio.sleep(0.01)  # a connection that was accepted last has its task only by now
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.n_open += 1
