@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from starskope.archive.cube_times import exposure_times
 from starskope.archive.cube_frames import CubeFrames
+from starskope.archive.cube_times import exposure_times
 from starskope.archive.cubes import Cube
 from starskope.errors import TransferError
 from starskope.frames.cutout_axis import FrameAxis, make_axis
@@ -174,10 +174,11 @@ class CubePixels(PixelSource):
 
 
 def _axis_of(cube: Cube, frames: CubeFrames) -> FrameAxis:
+    start, stop = exposure_times(frames)
     return make_axis(
         frames.names,
-        start=frames.number("TSTART"),
-        stop=frames.number("TSTOP"),
+        start=start,
+        stop=stop,
         barycorr=frames.number("BARYCORR"),
         quality=frames.number("DQUALITY"),
         shape=(cube.layout.n_row, cube.layout.n_col),
