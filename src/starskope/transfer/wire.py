@@ -24,7 +24,7 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HT
 __all__ = ["Reply", "Wires"]
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: [^\r\n]*)?")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+_HEADERS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*")
 _MAX_HEAD = 2**16
 _MAX_INTERIM = 8
 
@@ -240,7 +240,7 @@ class _Wire(asyncio.Protocol):
                     raise _not_http("no status line")
                 self._head = data
                 return b""
-            first, *lines = data[:end].split(b"\r\n")
+            first, _, lines = data[: end + 2].partition(b"\r\n")
             match = _STATUS.fullmatch(first)
             if match is None:
                 raise _not_http("no status line")
@@ -271,13 +271,14 @@ class _Wire(asyncio.Protocol):
             self._waiter.set_result(Reply(self._status, self._headers, body))
 
 
-def _parse(lines: list[bytes]) -> dict[str, str]:
+def _parse(lines: bytes) -> dict[str, str]:
+    text = lines.decode("latin-1")
+    if _HEADERS.fullmatch(text) is None:
+        raise _not_http("a header that is none")
     headers: dict[str, str] = {}
-    for line in lines:
-        match = _HEADER.fullmatch(line)
-        if match is None:
-            raise _not_http("a header that is none")
-        name, value = match[1].decode("ascii").lower(), match[2].decode("latin-1")
+    for line in text.split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip(" \t")
         if name in headers and headers[name] != value:
             if name in ("content-length", "content-range", "etag"):
                 raise _not_http(f"two headers {name}")
