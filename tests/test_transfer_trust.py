@@ -423,3 +423,26 @@ def test_cancelled_waiting_leaves_no_task(server: Endpoint) -> None:
         return len(asyncio.all_tasks())
 
     assert asyncio.run(leave()) == 1
+
+
+@pytest.mark.parametrize("what", [*ASKING, "upload"])
+def test_the_password_of_a_proxy_is_not_told(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HTTPS_PROXY", "http://somebody:password-of-the-proxy@127.0.0.1:9")
+    caplog.set_level(logging.INFO)
+    options = TransferOptions(endpoint_url="https://s3.example.invalid", max_attempts=1)
+    with pytest.raises(TransferError, match=r"proxy|connect") as caught:
+        if what == "upload":
+            upload([__file__], "s3://mine/x", options=options)
+        else:
+            ASKING[what](options, tmp_path)
+    told = [
+        str(caught.value),
+        str(caught.value.causes),
+        caplog.text,
+        *map(str, read_manifest(tmp_path / "manifest.parquet")),
+    ]
+    assert "password" not in "".join(told)

@@ -16,7 +16,18 @@ from pathlib import Path
 import fault_server as faults
 import pytest
 from fault_server import Exchange, FaultServer
-from upload_scene import BUCKET, CREDENTIALS, PART, SECRET, local, make_products, options_for, stored, unfinished
+from upload_scene import (
+    BUCKET,
+    CREDENTIALS,
+    PART,
+    SECRET,
+    local,
+    make_products,
+    options_for,
+    stored,
+    tls_front,
+    unfinished,
+)
 
 from starskope.errors import TransferError
 from starskope.synth.endpoint import Endpoint
@@ -279,3 +290,14 @@ def test_the_default_patience_is_below_90_s() -> None:
     n_tries = n_attempts(options)
     assert n_tries >= 3
     assert n_tries * options.stall_timeout_s + sum(2**i for i in range(n_tries - 1)) < 90
+
+
+def test_uploads_over_tls(server: Endpoint, products: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over TLS botocore sends the sums of parts behind their bodies, in chunks: as it does to S3 itself."""
+    with tls_front(server.url, tmp_path) as (url, ca_file):
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(ca_file))
+        paths = [products / "stack.fits", products / "curves.zarr"]
+        report = upload(paths, f"s3://{BUCKET}/tls", options=TransferOptions(endpoint_url=url))
+    assert set(report["status"]) == {"uploaded"}, report["error"].tolist()
+    assert set(report["check"]) == {"crc64nvme"}
+    assert stored(server, "tls/") == local(products, "tls")

@@ -240,7 +240,7 @@ class _Run:
 
     async def _one(self, outgoing: Outgoing) -> UploadRow:
         row = UploadRow(str(outgoing.uri), str(outgoing.path), outgoing.size)
-        if self._n_lost_in_a_row >= self._sender.options.max_objects:
+        if self._n_lost_in_a_row >= self._sender.options.max_lost:
             return replace(row, error=f"not tried: {self._n_lost_in_a_row} files failed in a row")
         try:
             done = await self._deliver(outgoing, row)
