@@ -16,6 +16,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from cutout_scene import Scene, scene
+from upload_scene import BUCKET, CREDENTIALS, local, stored
 
 from starskope.cli import main
 from starskope.frames.checksums import checksum_note
@@ -285,3 +286,19 @@ def test_a_file_that_lacks_frames_is_told_and_made_again(scene: Scene, targets: 
     assert [row["status"] for row in lines(capsys.readouterr().out)] == ["written", "written"]
     flux, _ = scene.expected(Cutouts.read(tmp_path / "out"))
     np.testing.assert_array_equal(Cutouts.read(tmp_path / "out").flux, flux)
+
+
+def test_products_are_sent_to_a_bucket(scene: Scene, tmp_path: Path, endpoint: Endpoint, monkeypatch, capsys) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    endpoint.put("made", b"", bucket=BUCKET)
+    stars = many_targets(scene, tmp_path / "stars.csv", 3)
+    where = ["--output", f"s3://{BUCKET}/cuts", "--output-endpoint-url", endpoint.url]
+    for out in ("out", "x.zarr"):
+        assert main(["cutouts", str(stars), str(tmp_path / out), "--uri", str(scene.cube), *where]) == 0
+    expected = local(tmp_path / "out", "cuts")
+    expected |= {
+        key.replace("cuts/", "cuts/x.zarr/", 1): body for key, body in local(tmp_path / "x.zarr", "cuts").items()
+    }
+    assert stored(endpoint, "cuts/") == expected
+    assert "each checked" in capsys.readouterr().out
