@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -205,3 +206,67 @@ def test_a_bucket_of_too_many_days_is_not_the_archives(proxy) -> None:
     with pytest.raises(TransferError, match="it has 999 days, a sector has about 27"):
         find_ffis(1, 1, 1, options=TransferOptions(endpoint_url=proxy.url), bucket=BUCKET)
     assert len(proxy.requests) <= 40
+
+
+def test_a_listing_of_endless_thin_pages_is_left(proxy, monkeypatch) -> None:
+    from starskope.transfer import listing as module
+
+    monkeypatch.setattr(module, "_MAX_THIN_PAGES", 20)
+    n_page = 0
+
+    async def thin(exchange: Exchange) -> None:
+        nonlocal n_page
+        n_page += 1
+        head = f"<Name>b</Name><IsTruncated>true</IsTruncated><NextContinuationToken>{n_page}</NextContinuationToken>"
+        answer = await exchange.upstream()
+        answer.body = listing(contents(f"thin/{n_page:06d}"), head=head)
+        answer.headers["content-length"] = str(len(answer.body))
+        await exchange.send(answer)
+
+    proxy.plan(thin, listings=True)
+
+    async def every() -> int:
+        async with open_client(TransferOptions(endpoint_url=proxy.url)) as client:
+            return len([entry async for entry in list_objects(client, BUCKET, "thin/")])
+
+    with pytest.raises(TransferError, match="its first 20 pages hold 20 entries"):
+        run_sync(every())
+
+
+SHORT = {
+    "max_connections": 4,
+    "stall_timeout_s": 0.5,
+    "retry_seconds": 3.0,
+    "backoff_base_s": 0.005,
+    "backoff_max_s": 0.02,
+}
+PASSING = [
+    faults.reset,
+    faults.early_close,
+    faults.close_at_once,
+    faults.stall,
+    faults.stall_before_head,
+    faults.trickle,
+    faults.slow_down,
+    faults.internal_error,
+    faults.garbage,
+    faults.foreign_xml,
+    faults.not_http,
+    faults.short_length,
+]
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.__name__)
+def test_a_fault_that_passes_costs_a_try(proxy, fault) -> None:
+    proxy.plan(fault, times=2, listings=True)
+    table = find_ffis(1, 1, 1, options=TransferOptions(endpoint_url=proxy.url, **SHORT), bucket=BUCKET)
+    assert len(table) == 1
+
+
+@pytest.mark.parametrize("fault", [*PASSING, faults.redirect_loop], ids=lambda fault: fault.__name__)
+def test_a_fault_that_stays_ends_in_one_clear_error(proxy, fault) -> None:
+    proxy.plan(fault, listings=True)
+    begin = time.monotonic()
+    with pytest.raises(TransferError, match="cannot list s3://listing-page/tess/public/ffi/s0001/"):
+        find_ffis(1, 1, 1, options=TransferOptions(endpoint_url=proxy.url, **SHORT), bucket=BUCKET)
+    assert time.monotonic() - begin < 30

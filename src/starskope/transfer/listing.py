@@ -25,6 +25,9 @@ from starskope.transfer.uris import MAX_KEY_BYTES, check_bucket
 __all__ = ["ListingBudget", "ObjectInfo", "list_objects", "list_prefixes"]
 
 _MAX_EMPTY_PAGES = 100
+# S3 fills its pages with 1,000 entries. A server that gives a few at a time for ever would keep us for days.
+_MAX_THIN_PAGES = 500
+_THIN = 10
 _PAGE = "starskope_page"
 _THROTTLES = frozenset({"SlowDown", "Throttling", "ThrottlingException", "429", "503"})
 
@@ -132,12 +135,14 @@ async def _pages(
         arguments["StartAfter"] = start_after
     # Tokens are as long as the server likes: what is kept of each is not.
     tokens: set[int] = set()
-    n_empty = 0
+    n_empty = n_page = n_entry = 0
     _read_pages_ourselves(client.s3.meta.events)
     while True:
         page = await _one_page(client, bucket, prefix, arguments)
         n_here = len(page.objects) + len(page.prefixes)
         n_empty = 0 if n_here else n_empty + 1
+        n_page += 1
+        n_entry += n_here
         if not budget.take(n_here):
             limit = budget.max_entries
             raise _listing_error(bucket, prefix, f"more than {limit} keys: narrow the prefix or raise max_listed_keys")
@@ -148,6 +153,8 @@ async def _pages(
             raise _listing_error(bucket, prefix, "the listing says that it goes on but not where")
         if (mark := hash(page.token)) in tokens or n_empty > _MAX_EMPTY_PAGES:
             raise _listing_error(bucket, prefix, "the listing runs in a circle: the server repeats its pages")
+        if n_page >= _MAX_THIN_PAGES and n_entry < _THIN * n_page:
+            raise _listing_error(bucket, prefix, f"its first {n_page} pages hold {n_entry} entries: no S3 does so")
         tokens.add(mark)
         arguments.pop("StartAfter", None)
         arguments["ContinuationToken"] = page.token
@@ -174,11 +181,10 @@ async def _one_page(client: Client, bucket: str, prefix: str, arguments: dict[st
     start_s = time.monotonic()
     n_failed = 0
     while True:
-        left_s = options.retry_seconds - (time.monotonic() - start_s)
         async with client.pace.slot() as slot:
             try:
-                # A page has no right to trickle: it is small.
-                async with asyncio.timeout(max(left_s, options.stall_timeout_s)):
+                # A page has no right to trickle: it is small. And a try must leave time for another.
+                async with asyncio.timeout(max(options.stall_timeout_s, options.retry_seconds / 3)):
                     answer: dict[str, Any] = await client.s3.list_objects_v2(**arguments)
                 page = answer.get(_PAGE) or page_of_answer(answer)
                 _check_page(page, prefix)
