@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import small_sector
 from fault_server import FaultServer
-from small_sector import frame_files, starskope
+from small_sector import config_for, frame_files, starskope
 from test_stream import SIZE, SlowSource, collect, same, tiny_frame
 
 from starskope.curves.extract import light_curves
@@ -27,6 +27,7 @@ from starskope.frames.pieces import PieceDecoder, decode_pieces
 from starskope.frames.sources import FrameSource, Pieces
 from starskope.frames.stack import Stack, stack
 from starskope.frames.stream import stream, stream_frames
+from starskope.job import run
 from starskope.layout.fits import format_header
 from starskope.synth.endpoint import Endpoint
 from starskope.transfer.facade import run_sync
@@ -59,7 +60,7 @@ def test_as_completed_the_bound_counts_what_waits_for_its_reader() -> None:
     n = 10
     source = SlowSource([SIZE] * n, [0.001] * n)
 
-    async def run() -> None:
+    async def read() -> None:
         n_taken = 0
         async with aclosing(stream(source, range(n), bytes_in_flight=3 * SIZE, as_completed=True)) as arriving:
             async for _ in arriving:
@@ -67,7 +68,7 @@ def test_as_completed_the_bound_counts_what_waits_for_its_reader() -> None:
                 await asyncio.sleep(0.02)
                 assert len(source.finished) <= n_taken + 3
 
-    run_sync(run())
+    run_sync(read())
 
 
 def test_closing_waits_for_the_frame_that_is_being_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +86,7 @@ def test_closing_waits_for_the_frame_that_is_being_decoded(monkeypatch: pytest.M
     monkeypatch.setattr(decoding, "PieceDecoder", Slow)
     source = SlowSource([SIZE] * 4, [0.0] * 4)
 
-    async def run() -> None:
+    async def read() -> None:
         reader = asyncio.create_task(_all(stream(source, range(4), workers=2)))
         while not at_work.is_set():
             await asyncio.sleep(0.005)
@@ -94,13 +95,13 @@ def test_closing_waits_for_the_frame_that_is_being_decoded(monkeypatch: pytest.M
             await reader
         assert not busy
 
-    run_sync(run())
+    run_sync(read())
 
 
 def test_the_public_generator_ends_with_its_client(sector_dir: Path) -> None:
     files = frame_files(sector_dir)[:6]
 
-    async def run() -> list[int]:
+    async def read() -> list[int]:
         before = asyncio.all_tasks()
         async with aclosing(stream_frames(files, workers=2)) as coming:
             seen = []
@@ -112,7 +113,7 @@ def test_the_public_generator_ends_with_its_client(sector_dir: Path) -> None:
         assert asyncio.all_tasks() == before
         return seen
 
-    assert run_sync(run()) == [0, 1, 2]
+    assert run_sync(read()) == [0, 1, 2]
 
 
 class PieceSource(FrameSource):
@@ -238,6 +239,48 @@ def test_a_stream_survives_faults_and_names_those_that_stay(web: FaultServer, se
     assert [isinstance(frame, Frame) for _, frame in got] == [True, False, True, True]
     assert isinstance(got[1][1], TransferError)
     assert gone in str(got[1][1])
+
+
+def test_leaving_early_closes_the_connections(web: FaultServer, sector_dir: Path) -> None:
+    uris = addresses(web, sector_dir, 8)
+    for path in uris[3:]:
+        web.plan(faults.stall, only=Path(path).name)
+
+    async def read() -> float:
+        before = asyncio.all_tasks()
+        async with aclosing(stream_frames(uris, as_completed=True)) as coming:
+            n_seen = 0
+            async for _, frame in coming:
+                assert isinstance(frame, Frame)
+                n_seen += 1
+                if n_seen == 3:
+                    break
+            began = time.monotonic()
+        took = time.monotonic() - began
+        assert asyncio.all_tasks() == before
+        return took
+
+    assert run_sync(read()) < 5.0  # the stalled requests have 15 s
+    assert web.wait_closed()
+
+
+def test_the_job_takes_web_addresses(web: FaultServer, sector_dir: Path, tmp_path: Path) -> None:
+    n = 24
+    files, uris = [str(path) for path in frame_files(sector_dir)[:n]], addresses(web, sector_dir, n)
+    for name, frames in (("here", files), ("there", uris)):
+        (outcome,) = run(config_for(sector_dir, frames=tuple(frames)), tmp_path / name).ccds
+        assert outcome.ok
+        assert outcome.n_frame == n
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert Stack.read(here / "stack.fits").image.tobytes() == Stack.read(there / "stack.fits").image.tobytes()
+    for name in ("candidates.ecsv", "feature_model.npz", "features.parquet"):
+        assert (here / name).read_bytes() == (there / name).read_bytes(), name
+    stored = [
+        sorted(path.relative_to(out) for path in out.rglob("*.zarr/**/*") if path.is_file()) for out in (here, there)
+    ]
+    assert stored[0]
+    assert stored[0] == stored[1]
+    assert all((here / file).read_bytes() == (there / file).read_bytes() for file in stored[0])
 
 
 def test_stack_and_curves_take_web_addresses(web: FaultServer, sector_dir: Path) -> None:
