@@ -98,6 +98,12 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         read_targets([str(tmp_path / "nothing.csv")])
     with pytest.raises(ValueError, match="no targets"):
         read_targets([])
+    path.write_text("ra,dec\n")
+    with pytest.raises(ValueError, match="the list is empty"):
+        read_targets([str(path)])
+    path.write_text("ra,dec\nten,2\n")
+    with pytest.raises(ValueError, match="the column ra holds more than numbers"):
+        read_targets([str(path)])
 
 
 def test_numbers_are_looked_up_once_and_kept_in_order(mast: MastServer) -> None:

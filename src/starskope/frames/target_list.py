@@ -86,7 +86,10 @@ def read_targets(
         raise ValueError("targets that move and targets that do not: cut them in two calls")
     if paths:
         return Ephemerides.joined(paths)
-    return vstack(tables, join_type="outer", metadata_conflicts="silent")
+    joined = vstack(tables, join_type="outer", metadata_conflicts="silent")
+    if not len(joined):
+        raise ValueError(f"no targets in {', '.join(words)}: the list is empty")
+    return joined
 
 
 def _is_file(word: str) -> bool:
@@ -120,7 +123,10 @@ def _stars(table: Table, name: str, epoch: float | None) -> Table:
         values = table[column]
         unit = getattr(values, "unit", None)
         degrees = values.quantity.to_value("deg") if unit is not None and str(unit) != "deg" else values
-        numbers = np.ma.filled(np.ma.asarray(degrees).astype(np.float64), np.nan)
+        try:
+            numbers = np.ma.filled(np.ma.asarray(degrees).astype(np.float64), np.nan)
+        except ValueError as error:
+            raise ValueError(f"{name}: the column {column} holds more than numbers ({error}): give degrees") from None
         if numbers.ndim != 1:
             raise ValueError(f"{name}: the column {column} has shape {numbers.shape}, expected one number per target")
         table[column] = numbers
