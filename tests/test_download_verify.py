@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,8 @@ import pytest
 from fault_server import FaultServer
 
 from starskope.synth.endpoint import Endpoint
-from starskope.transfer.download import Progress, download
+from starskope.transfer import verify
+from starskope.transfer.download import Progress, download, download_async
 from starskope.transfer.options import TransferOptions
 
 BUCKET = "stpubdata"
@@ -151,3 +155,31 @@ def test_a_manifest_that_points_elsewhere_is_refused(folder: Path) -> None:
     pq.write_table(pa.table(table), path)
     with pytest.raises(ValueError, match="it was changed by hand"):
         download(None, folder, options=NOWHERE, repair=True)
+
+
+@pytest.mark.parametrize("mode", ["verify", "repair"])
+def test_a_cancelled_verification_stops_reading(folder: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    reading = threading.Event()
+    n_steps = 0
+
+    def slowly(data: memoryview, value: int) -> int:
+        nonlocal n_steps
+        n_steps += 1
+        reading.set()
+        time.sleep(0.005)
+        return value
+
+    monkeypatch.setattr(verify, "_STEP_BYTES", 100)
+    monkeypatch.setattr(verify, "crc64", slowly)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(download_async(None, folder, options=NOWHERE, **{mode: True}))  # type: ignore[arg-type]
+        await asyncio.to_thread(reading.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    began = time.monotonic()
+    asyncio.run(cancel())  # waits for the threads
+    assert time.monotonic() - began < 8, "the whole takes longer on any machine"
+    assert 0 < n_steps < 6 * 2_000

@@ -64,12 +64,27 @@ def test_nonsense_ends_the_journal(sidecar: Sidecar, line: bytes) -> None:
 
 
 def test_a_foreign_or_missing_journal_is_none(sidecar: Sidecar, tmp_path: Path) -> None:
-    for content in (b"", b"\n", b"[]\n", b"null\n", b'{"version":2}\n', b'{"version":1}\n', b"\x00" * 100):
+    for content in (
+        b"",
+        b"\n",
+        b"[]\n",
+        b"null\n",
+        b'{"version":2}\n',
+        b'{"version":1}\n',
+        b"\x00" * 100,
+        b"[" * 100_000,
+    ):
         sidecar.path.write_bytes(content)
         assert sidecar.read() is None
     sidecar.path.unlink()
     assert sidecar.read() is None
     sidecar.path.symlink_to(tmp_path / "elsewhere")
+    assert sidecar.read() is None
+    sidecar.path.unlink()
+    os.mkfifo(sidecar.path)
+    assert sidecar.read() is None
+    sidecar.path.unlink()
+    sidecar.path.mkdir()
     assert sidecar.read() is None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,8 @@ def download(
     options : TransferOptions, optional
         Endpoint, signing, concurrency, patience.
     progress : callable, optional
-        Called with a `Progress` from another thread, at most ten times per second and at the end.
+        Called with a `Progress` from another thread, at most ten times per second and at the end; by `verify` after
+        each file.
     overwrite : bool, optional
         Fetch also what an earlier run completed.
     verify : bool, optional
@@ -155,7 +157,11 @@ async def download_rows_async(
     directory = Path(dest)
     wanted = None if source is None else await asyncio.to_thread(read_source, source)
     if verify and not repair:
-        return await asyncio.to_thread(_verify, wanted, directory, progress)
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(_verify, wanted, directory, progress, stop)
+        finally:
+            stop.set()  # a thread outlives its task otherwise, and reads on for minutes
     if wanted is None:
         wanted = from_manifest(_read_existing(directory))
     async with hold_directory(directory, wanted) as lock:
@@ -193,7 +199,9 @@ def _read_existing(directory: Path) -> dict[str, ManifestRow]:
     return known
 
 
-def _verify(wanted: list[Wanted] | None, directory: Path, progress: ProgressCallback | None) -> list[ManifestRow]:
+def _verify(
+    wanted: list[Wanted] | None, directory: Path, progress: ProgressCallback | None, stop: threading.Event
+) -> list[ManifestRow]:
     known = _read_existing(directory)
     rows = list(known.values())
     if wanted is not None:
@@ -207,7 +215,7 @@ def _verify(wanted: list[Wanted] | None, directory: Path, progress: ProgressCall
         if progress is not None:
             progress(Progress(n_verified, n_failed, len(rows), 0, 0))
 
-    return verify_rows(directory, rows, note)
+    return verify_rows(directory, rows, note, stop)
 
 
 def _table(rows: list[ManifestRow], directory: Path) -> Table:

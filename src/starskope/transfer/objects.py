@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -122,8 +123,12 @@ class Bringer:
         if wanted.etag is not None and wanted.etag != known.etag:
             return None
         if self._verify:
-            if await asyncio.to_thread(find_damage, self.directory, known):
-                return None
+            stop = threading.Event()
+            try:
+                if await asyncio.to_thread(find_damage, self.directory, known, stop):
+                    return None
+            finally:
+                stop.set()
             return replace(known, status="verified", error="")
         if wanted.etag is None and not await self._is_unchanged(wanted, known.etag):
             return None

@@ -100,11 +100,13 @@ class Sidecar:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor was opened without following a link
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
                 return None
-            head, *lines = file.read(_MAX_BYTES).splitlines(keepends=True) or [b""]
+            head, *lines = _read_exactly(descriptor, 0, status.st_size).splitlines(keepends=True) or [b""]
+        finally:
+            os.close(descriptor)
         origin = _parse_head(head)
         if origin is None:
             return None
@@ -138,7 +140,7 @@ class Sidecar:
 
 
 def _parse_head(line: bytes) -> Origin | None:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         head = json.loads(line)
         if line.endswith(b"\n") and head["version"] == _VERSION:
             stored = None if head["stored"] is None else StoredSum(*map(str, head["stored"]))
@@ -154,7 +156,7 @@ def _parse_steps(lines: list[bytes], size: int, end: int) -> tuple[list[Step], l
     for line in lines:
         try:
             stop, value = json.loads(line)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             break
         is_step = type(stop) is int and type(value) is int and last < stop <= size and 0 <= value < 1 << 64
         if not (is_step and line.endswith(b"\n")):

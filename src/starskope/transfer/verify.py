@@ -17,12 +17,16 @@ from starskope import parallel
 from starskope.transfer.manifest import ManifestRow
 from starskope.transfer.sums import crc64, crc64_text, running_sum
 
-__all__ = ["find_damage", "verify_rows"]
+__all__ = ["VerifyStoppedError", "find_damage", "verify_rows"]
 
 _STEP_BYTES = 2**20
 
 
-def find_damage(directory: Path, row: ManifestRow) -> str:
+class VerifyStoppedError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def find_damage(directory: Path, row: ManifestRow, stop: threading.Event | None = None) -> str:
     """Return what is wrong with a file, or nothing.
 
     Parameters
@@ -31,11 +35,18 @@ def find_damage(directory: Path, row: ManifestRow) -> str:
         Of the manifest.
     row : ManifestRow
         What the file must be.
+    stop : threading.Event, optional
+        Set to end the reading.
 
     Returns
     -------
     str
         A clause for the user; empty when size and sum are those of the record.
+
+    Raises
+    ------
+    VerifyStoppedError
+        When `stop` is set.
     """
     if row.status == "failed":
         return f"never came whole: {row.error}" if row.error else "was never downloaded"
@@ -56,6 +67,8 @@ def find_damage(directory: Path, row: ManifestRow) -> str:
         value, md5 = 0, running_sum("md5")
         try:
             while n_read := file.readinto(buffer):
+                if stop is not None and stop.is_set():
+                    raise VerifyStoppedError
                 if has_md5:
                     md5.update(buffer[:n_read])
                 else:
@@ -70,7 +83,10 @@ def find_damage(directory: Path, row: ManifestRow) -> str:
 
 
 def verify_rows(
-    directory: Path, rows: Sequence[ManifestRow], note: Callable[[ManifestRow], None] | None = None
+    directory: Path,
+    rows: Sequence[ManifestRow],
+    note: Callable[[ManifestRow], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> list[ManifestRow]:
     """Hold files against their records, on all CPUs.
 
@@ -82,6 +98,8 @@ def verify_rows(
         What to look at.
     note : callable, optional
         Called with each result, one at a time.
+    stop : threading.Event, optional
+        Set to end it; see `find_damage`.
 
     Returns
     -------
@@ -92,7 +110,7 @@ def verify_rows(
 
     def look(start: int, _stop: int) -> ManifestRow:
         row = rows[start]
-        damage = find_damage(directory, row)
+        damage = find_damage(directory, row, stop)
         result = replace(row, status="failed" if damage else "verified", error=damage)
         if note is not None:
             with lock:
