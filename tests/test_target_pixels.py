@@ -322,6 +322,27 @@ def test_a_flipped_bit_is_noticed(files: list[Path], tmp_path: Path) -> None:
         Cutouts.read(path)
 
 
+def test_damaged_headers_are_frame_errors_or_read(files: list[Path], tmp_path: Path) -> None:
+    """Without our name in it the sums are not believed, so that every mutation reaches the reader."""
+    clean = files[0].read_bytes().replace(b"starskope TargetPixelFile", b"somebody  TargetPixelFile")
+    path = tmp_path / "mutant_starskope.fits"
+    path.write_bytes(clean)
+    assert Cutouts.read(path).n_time == 24
+    rng = np.random.default_rng(12)
+    letters = np.frombuffer(b"0123456789 -+.'/=ETFN\x00\xff", np.uint8)
+    n_refused = 0
+    for _ in range(300):
+        content = bytearray(clean)
+        for place in rng.integers(0, 28_800, rng.integers(1, 4)):
+            content[place] = rng.choice(letters)
+        path.write_bytes(content)
+        try:
+            Cutouts.read(path)
+        except FrameError:
+            n_refused += 1
+    assert n_refused > 5
+
+
 @pytest.mark.parametrize("n_bytes", [0, 100, 2880, 6000, -2880])
 def test_a_cut_file_is_refused(files: list[Path], tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "cut_starskope.fits"

@@ -29,6 +29,7 @@ __all__ = ["read_file", "read_files", "read_flags"]
 
 _ENDINGS = ("_starskope.fits", "_astrocut.fits")
 _MOST_HEADER_BYTES = 28_800
+_MOST_ROW = 2**30
 _NEEDED = ("TIME", "TIMECORR", "FLUX", "FLUX_ERR", "QUALITY")
 _OF_STAR = {"TICID": "tic_id", "TESSMAG": "tmag", "TEFF": "teff", "LOGG": "logg", "RADIUS": "rad"}
 
@@ -81,7 +82,15 @@ def read_file(path: Path) -> Cutouts:
     FrameError
         Damaged, truncated, or no target pixel file of full frames.
     """
-    buffer = path.read_bytes()
+    try:
+        return _read(path, path.read_bytes())
+    except FrameError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FrameError(f"{path.name} is damaged ({error}); cut the target again") from error
+
+
+def _read(path: Path, buffer: bytes) -> Cutouts:
     hdus = list(iter_hdus(buffer, name=path.name))
     if len(hdus) < 3 or hdus[1].header.get("XTENSION") != "BINTABLE" or hdus[2].header.get("EXTNAME") != "APERTURE":
         raise FrameError(f"{path.name} is no target pixel file: expected a table PIXELS and an image APERTURE")
@@ -133,7 +142,11 @@ def _corner(
     if moving:
         return (table["RAWY"] - 1).astype(np.int32)[None], (table["RAWX"] - 1).astype(np.int32)[None]
     column, row = header.get("1CRV5P"), header.get("2CRV5P")
-    if not isinstance(row, int | float) or not isinstance(column, int | float):
+    if (
+        not isinstance(row, int | float)
+        or not isinstance(column, int | float)
+        or max(abs(row), abs(column)) > _MOST_ROW
+    ):
         raise FrameError(f"{name} does not tell its place on the frame: the cards 1CRV5P and 2CRV5P are missing")
     return np.array([int(row) - 1], np.int32), np.array([int(column) - 1], np.int32)
 
