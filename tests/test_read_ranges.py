@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import hashlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -189,13 +191,20 @@ def test_a_process_that_may_open_no_more_files_gets_by_with_fewer_connections(en
     async def read() -> None:
         async with _ready(endpoint, max_attempts=20, start_connections=64) as client:
             requests = [RangeRequest(URI, i, i + 5) for i in range(300)]
-            resource.setrlimit(
-                resource.RLIMIT_NOFILE, (max(int(n.name) for n in Path("/proc/self/fd").iterdir()) + 8, hard)
-            )
+            fillers: list[int] = []
+            highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, hard))
             try:
+                with contextlib.suppress(OSError):
+                    while True:
+                        fillers.append(os.open(os.devnull, os.O_RDONLY))
+                for _ in range(6):
+                    os.close(fillers.pop())
                 found = await _collect(client, requests)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for filler in fillers:
+                    os.close(filler)
             assert [result for result in found.values() if isinstance(result, TransferError)] == []
             assert client.pace.gate().n_fallen > 0
 
