@@ -211,7 +211,7 @@ def test_target_pixel_files(
         warnings.simplefilter("ignore")
         compare(
             f"{n_file} target pixel files {SIZE}x{SIZE} of {N_FRAME:,} frames to disk, with checksums",
-            lambda: cuts.write(ours_folder, overwrite=True),
+            lambda: cuts.write(ours_folder, overwrite=True, workers=-1),
             {"astropy": through_astropy},
             check=check,
             n_bytes=n_file * written[0].stat().st_size,

@@ -167,7 +167,7 @@ def _to_folder(
     def put(part: Cutouts) -> None:
         rows = [todo[row] for row in part.targets["target"]]
         part.targets["target"], part.targets["label"] = rows, [names[row] for row in rows]
-        for index, path in enumerate(part.write(folder, overwrite=True)):
+        for index, path in enumerate(part.write(folder, overwrite=True, workers=-1)):
             records[rows[index]] |= {"status": "written", "path": path.name, **_found(part, index)}
 
     if todo:

@@ -240,7 +240,7 @@ class Cutouts:
             **chosen_paths,
         )
 
-    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False, workers: int = 1) -> list[Path]:
         """Write one Zarr store (a name that ends in ``.zarr``), or a folder with one target pixel file per target.
 
         Every file, and a store as a whole, appears complete under its name or not at all.
@@ -251,6 +251,8 @@ class Cutouts:
             The folder of the files is made where it is not there; other files in it stay.
         overwrite : bool
             Replace a store, or target pixel files of the same names.
+        workers : int
+            Threads that write files; -1 for all CPUs. Any number gives the same bytes.
 
         Returns
         -------
@@ -271,7 +273,7 @@ class Cutouts:
             return [write_store([self], path, overwrite=overwrite)]
         from starskope.frames.target_pixels import write_files
 
-        return write_files(self, path, overwrite=overwrite)
+        return write_files(self, path, overwrite=overwrite, workers=workers)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Cutouts:

@@ -246,7 +246,7 @@ def _safe(text: str) -> str:
     return _UNSAFE.sub("-", text).strip("-.")[:80]
 
 
-def write_files(cutouts: Cutouts, folder: Path, *, overwrite: bool = False, workers: int = -1) -> list[Path]:
+def write_files(cutouts: Cutouts, folder: Path, *, overwrite: bool = False, workers: int = 1) -> list[Path]:
     """Write one file per target; see `Cutouts.write`.
 
     Files are flushed to the disk before they take their names; a run that is stopped leaves whole files only.
