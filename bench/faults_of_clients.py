@@ -142,7 +142,8 @@ def _verdict(code: int | None, folder: Path, dest: Path, expected: bytes) -> str
     # What another run goes on from is meant to stay; an unfinished file of somebody who does not is a leak.
     leak = ", temp left" if [path for path in left if not path.name.startswith(".starskope-")] else ""
     if code is None:
-        return f"not done in {LIMIT_S:g} s" + (", wrong file" if dest.is_file() and not is_right else "") + leak
+        # Killed by us: an unfinished temporary file is no fault then, one under the final name is.
+        return f"not done in {LIMIT_S:g} s" + (", wrong file" if dest.is_file() and not is_right else "")
     if code == 0:
         return ("good" if is_right else "SILENT BAD") + leak
     return "error" + (", wrong file left" if dest.is_file() and not is_right else "") + leak
