@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ssl
 from pathlib import Path
@@ -166,3 +167,31 @@ def test_without_a_name_that_it_needs_the_plain_way_is_taken(
     assert set(download(URIS, tmp_path, options=_options(endpoint, 0))["status"]) == {"downloaded"}
     _assert_whole(tmp_path, URIS)
     assert not n_direct
+
+
+@pytest.mark.parametrize("pinned", [True, False], ids=["listed", "not listed"])
+def test_an_object_replaced_in_the_middle_is_never_a_mix(
+    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], pinned: bool
+) -> None:
+    old, new = (np.random.default_rng(seed).bytes(1_500_000) for seed in (31, 32))
+    key = "bodies/replaced.bin"
+    endpoint.put(key, old)
+
+    async def replace_and_break(exchange: Exchange) -> None:
+        await faults.early_close(exchange)
+        await asyncio.to_thread(endpoint.put, key, new)
+
+    uri = f"s3://{BUCKET}/{key}"
+    source = Table({"uri": [uri], "etag": [hashlib.md5(old).hexdigest()]}) if pinned else [uri]
+    with FaultServer(endpoint.url) as proxy:
+        proxy.plan(replace_and_break, 1)
+        report = download(source, tmp_path, options=_options(proxy, 0))
+    assert n_direct
+    if pinned:
+        # The one that was asked for is gone: half of it is no file.
+        assert report["status"].tolist() == ["failed"]
+        assert "changed since it was listed" in report["error"][0]
+        assert not (tmp_path / "replaced.bin").exists()
+        report = download([uri], tmp_path, options=_options(endpoint, 0))
+    assert report["status"].tolist() == ["downloaded"], report["error"]
+    assert (tmp_path / "replaced.bin").read_bytes() == new
