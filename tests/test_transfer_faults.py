@@ -295,7 +295,7 @@ def test_a_redirect_loop_ends(proxy: FaultServer, key: str) -> None:
     proxy.plan(faults.redirect_loop)
     with pytest.raises(TransferError, match=r"redirected at .* \(307\), and redirects are not followed"):
         _read(proxy, key)
-    assert len(proxy.requests) < 5
+    assert len(proxy.requests) <= MAX_ATTEMPTS * 3, "botocore may ask where the bucket lives"
 
 
 @pytest.mark.parametrize("n_faults", [MAX_ATTEMPTS - 1, MAX_ATTEMPTS])

@@ -162,6 +162,8 @@ def _explain_answer(error: boto.ClientError, client: Client, bucket: str, key: s
             f"redirected {at} ({reply}), and redirects are not followed: is the endpoint right, "
             f"and does bucket {bucket!r} live in region {client.options.region}?"
         )
+        # 301 is for good; the others may pass (RFC 9110, 15.4).
+        return Fault(text, retry=status != 301, code=code)
     else:
         text = f"the server {at} answered {reply}"
     return Fault(text, retry=False, code="PreconditionFailed" if status == 412 else code)
