@@ -326,3 +326,16 @@ def test_the_password_of_a_proxy_is_not_told(
         *map(str, read_manifest(tmp_path / "manifest.parquet")),
     ]
     assert "password" not in "".join(told)
+
+
+@pytest.mark.parametrize("name", [*ENDLESS, "redirect"])
+def test_the_short_way_of_small_reads_believes_no_more(server: Endpoint, proxy: FaultServer, name: str) -> None:
+    """The first read of a bucket is botocore's; what it taught is used for the second."""
+    with FaultServer(server.url) as elsewhere:
+        fault = ENDLESS[name] if name in ENDLESS else faults.redirect_to(elsewhere.url)
+        plan = proxy.plan(fault, after=1)
+        with pytest.raises(TransferError):
+            run_sync(_read_small(_options(proxy, max_attempts=1)))
+        assert plan.applied
+        assert proxy.n_bytes < 2 * MANY
+        assert not elsewhere.requests
