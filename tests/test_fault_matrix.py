@@ -218,18 +218,7 @@ def _cases(*, with_counts: bool) -> list[object]:
     rows = [(kind, row) for row in ROWS for kind in kinds if kind in row.kinds]
     if not with_counts:
         return [pytest.param(kind, row, id=f"{kind}-{row}") for kind, row in rows]
-    return [
-        pytest.param(kind, row, n, id=f"{kind}-{row}-{n}", marks=REDIRECTED if _is_redirected_twice(row, n) else ())
-        for kind, row in rows
-        for n in kinds[kind]
-    ]
-
-
-REDIRECTED = pytest.mark.xfail(reason="a second redirect of an object is taken for the last word")
-
-
-def _is_redirected_twice(row: Row, n: int) -> bool:
-    return row.fault is faults.redirect_loop and n == 2
+    return [pytest.param(kind, row, n, id=f"{kind}-{row}-{n}") for kind, row in rows for n in kinds[kind]]
 
 
 @pytest.mark.parametrize(("subject", "row", "n_faults"), _cases(with_counts=True), indirect=["subject"])
