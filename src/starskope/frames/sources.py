@@ -185,8 +185,8 @@ class _Sink:
         if extent.start == 0:
             self._into.begin(extent.stop)
 
-    async def write(self, chunk: bytes) -> None:
-        self._into.add(chunk)
+    async def write(self, chunk: bytes | bytearray) -> None:
+        self._into.add(bytes(chunk))  # no copy of bytes, and others are not asked for
         if self._into.is_full:
             await self._into.room()
 
