@@ -54,7 +54,6 @@ _HOME = {
     "stream_frames": "starskope.frames.stream",
     "upload": "starskope.transfer.upload",
     "upload_async": "starskope.transfer.upload",
-    "upload_async": "starskope.transfer.upload",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605
