@@ -152,7 +152,7 @@ def with_boto3(uris: list[str], url: str) -> Callable[[], list[int]]:
     from botocore import UNSIGNED
     from botocore.config import Config
 
-    config = Config(signature_version=UNSIGNED, max_pool_connections=32)
+    config = Config(signature_version=UNSIGNED, max_pool_connections=32, read_timeout=300)
 
     def run() -> list[int]:
         client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=config)
