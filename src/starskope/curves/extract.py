@@ -59,8 +59,8 @@ def light_curves(
     Parameters
     ----------
     frames : array (n_time, n_row, n_col), sequence of paths, folder, or Table
-        Files and objects (a table from `find_ffis`, ``s3://`` or ``https://`` addresses) are streamed; of each frame the
-        background is subtracted first. An array is summed as it is, NaN = missing: subtract the background before.
+        Files and objects (a table from `find_ffis`, ``s3://`` or ``https://`` addresses) are streamed; of each frame
+        the background is subtracted first. An array is summed as it is, NaN = missing: subtract the background before.
     stars : astropy.table.Table
         Columns ``ra``, ``dec`` (degrees, ICRS) or ``row``, ``column`` (0-based pixels, the same on every frame), and
         ``tmag``, which sets the aperture where `settings` does not.
