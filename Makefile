@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/starskope demo demo
 
 test: $(VENV)/installed $(VENV)/test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 	$(MAKE) test-cpp
 
 # Twice: under the sanitizers, and as released, where the check of the object files' symbols runs.

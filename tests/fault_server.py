@@ -180,10 +180,11 @@ class FaultServer:
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client left, or the server stops: nobody waits for this task's end to tell
         finally:
-            await behind.close()
             writer.close()
             with contextlib.suppress(ConnectionError, asyncio.CancelledError, ssl.SSLError):
+                await behind.close()
                 await writer.wait_closed()
+            writer.transport.abort()  # what a client that is gone has not read keeps no socket open
             self.n_open -= 1
 
     async def _exchanges(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, behind: Upstream) -> None:

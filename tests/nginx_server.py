@@ -11,6 +11,7 @@ prefixes that are directories (and those named in `prefixes`), pages of 1,000 an
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import shutil
@@ -86,7 +87,11 @@ class Nginx:
         state = Path(self._state.name)
         # nginx takes a listening socket that it finds in its environment, as when it replaces itself: no port is
         # picked that another program could take first.
-        with socket.create_server((HOST, 0), backlog=512) as listening:
+        # Its number is above those that the shell between uses itself.
+        with (
+            socket.create_server((HOST, 0), backlog=512) as low,
+            socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)) as listening,
+        ):
             port = listening.getsockname()[1]
             (state / "nginx.conf").write_text(self._configuration(state, port))
             command = [program, "-p", str(state), "-c", str(state / "nginx.conf"), "-e", str(state / "error.log")]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 # A shell first starts a watcher of standard input, a pipe from us, and then becomes the program: when the pipe closes
-# because we stop or die, the watcher ends the program. Background jobs of a shell have no standard input, hence the 3.
-_WATCHED = 'exec 3<&0; (cat <&3 >/dev/null; kill -TERM $$) >/dev/null 2>&1 & exec "$@" 3<&- </dev/null'
+# because we stop or die, the watcher ends the program. Background jobs of a shell have no standard input, hence the 9.
+_WATCHED = 'exec 9<&0; (cat <&9 >/dev/null; kill -TERM $$) >/dev/null 2>&1 & exec "$@" 9<&- </dev/null'
 
 
 class ServerProcess:

@@ -7,6 +7,7 @@ import os
 import ssl
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import urllib.request
@@ -172,7 +173,7 @@ def test_nginx_over_tls_is_trusted_by_its_authority_alone(root: Path) -> None:
 
 
 @needs_nginx
-def test_a_server_ends_with_a_killed_parent(root: Path, tmp_path: Path) -> None:
+def test_a_server_ends_with_a_killed_parent(root: Path) -> None:
     code = textwrap.dedent(f"""
         import sys, time
         sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -181,21 +182,25 @@ def test_a_server_ends_with_a_killed_parent(root: Path, tmp_path: Path) -> None:
             print(server.url, flush=True)
             time.sleep(60)
     """)
-    own = {**os.environ, "TMPDIR": str(tmp_path)}  # nobody is left to tidy up
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=own) as parent:
+    with (
+        tempfile.TemporaryDirectory() as short,  # the killed parent cannot tidy up; sockets want short paths
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": short}
+        ) as parent,
+    ):
         assert parent.stdout is not None
         url = parent.stdout.readline().strip()
         assert ask(url, "/stpubdata/small.txt")[2] == b"small"
         parent.kill()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            ask(url, "/stpubdata/small.txt")
-        except OSError:
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("nginx lives on")
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                ask(url, "/stpubdata/small.txt")
+            except OSError:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("nginx lives on")
 
 
 @needs_rclone
