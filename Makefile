@@ -66,7 +66,7 @@ $(VENV)/installed: $(VENV)/build $(SOURCES)
 # tesscube asks for an older aiobotocore and NumPy than it needs, and from 1.2 on for the network when it is imported.
 $(VENV)/bench: $(VENV)/pip pyproject.toml
 	$(PIP) install --group bench
-	$(PIP) install --no-deps tesscube==1.1.1 nest-asyncio
+	$(PIP) install --no-deps tesscube==1.1.1
 	@touch $@
 
 $(VENV)/test $(VENV)/lint $(VENV)/docs: $(VENV)/%: $(VENV)/pip pyproject.toml
