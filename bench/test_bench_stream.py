@@ -88,7 +88,7 @@ def test_stream(compare: Compare, session: harness.Session, server: Any, sector:
         lambda: run_sync(streamed(uris, server.url)),
         {
             "the same ranges by the same client, dropped": lambda: run_sync(fetched(uris, server.url)),
-            "boto3 in threads, NumPy": with_boto3(uris, server.url),
+            "boto3 in threads, NumPy": with_boto3(uris, server),
             "obstore in threads, NumPy": with_obstore(session, uris, server),
         },
         check=check,
@@ -147,7 +147,9 @@ def plane_of(data: Any) -> np.ndarray[Any, Any]:
     return raw.astype(np.float32).reshape(plane.n_row, plane.n_col)
 
 
-def with_boto3(uris: list[str], url: str) -> Callable[[], list[int]]:
+def with_boto3(uris: list[str], server: Any) -> Callable[[], list[int]] | None:
+    if server.ca_file is not None:
+        return None  # over TLS its reads of this length waited for ever
     import boto3
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -155,7 +157,7 @@ def with_boto3(uris: list[str], url: str) -> Callable[[], list[int]]:
     config = Config(signature_version=UNSIGNED, max_pool_connections=32, read_timeout=300)
 
     def run() -> list[int]:
-        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=config)
+        client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config)
 
         def one(uri: str) -> int:
             where = S3Uri.parse(uri)
