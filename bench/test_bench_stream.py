@@ -88,7 +88,6 @@ def test_stream(compare: Compare, session: harness.Session, server: Any, sector:
         lambda: run_sync(streamed(uris, server.url)),
         {
             "the same ranges by the same client, dropped": lambda: run_sync(fetched(uris, server.url)),
-            "boto3 in threads, NumPy": with_boto3(uris, server),
             "obstore in threads, NumPy": with_obstore(session, uris, server),
         },
         check=check,
@@ -145,29 +144,6 @@ def plane_of(data: Any) -> np.ndarray[Any, Any]:
     plane = locate_image(data)
     raw = np.frombuffer(data, ">f4", plane.n_row * plane.n_col, plane.offset)
     return raw.astype(np.float32).reshape(plane.n_row, plane.n_col)
-
-
-def with_boto3(uris: list[str], server: Any) -> Callable[[], list[int]] | None:
-    if server.ca_file is not None:
-        return None  # over TLS its reads of this length waited for ever
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    config = Config(signature_version=UNSIGNED, max_pool_connections=32, read_timeout=300)
-
-    def run() -> list[int]:
-        client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config)
-
-        def one(uri: str) -> int:
-            where = S3Uri.parse(uri)
-            answer = client.get_object(Bucket=where.bucket, Key=where.key, Range=f"bytes=0-{FFI_PLANE_REQUEST - 1}")
-            return digest(plane_of(answer["Body"].read()))
-
-        with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(one, uris))
-
-    return run
 
 
 def with_obstore(session: harness.Session, uris: list[str], server: Any) -> Callable[[], list[int]] | None:
