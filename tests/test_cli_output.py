@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import small_sector
+import upload_scene
 from small_sector import CONFIG, frame_files, starskope
 from upload_scene import BUCKET, CREDENTIALS, SECRET, local, stored
 
@@ -16,16 +17,8 @@ from starskope.synth.endpoint import Endpoint
 sector_dir = small_sector.sector_dir  # the fixture
 
 
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def server(endpoint: Endpoint) -> Endpoint:
-    endpoint.put("made", b"", bucket=BUCKET)
-    return endpoint
+_credentials = upload_scene.credentials  # the fixtures
+server = upload_scene.server
 
 
 def _to(server: Endpoint, prefix: str) -> list[str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import hashlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import fault_server as faults
 import numpy as np
 import pytest
+import quick_scene
 from fault_server import Exchange, Fault, FaultServer
 from nginx_server import Nginx, find_nginx
+from quick_scene import BUCKET, CONTENT, ETAG, URI, collect, ready
 
 from starskope.errors import TransferError
 from starskope.synth.endpoint import Endpoint
@@ -23,44 +21,11 @@ from starskope.transfer.client import Client, open_client
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.ranged import RangeRead, ReplacedError, read_range
-from starskope.transfer.ranges import RangeRequest, read_ranges
+from starskope.transfer.ranges import RangeRequest
 from starskope.transfer.uris import S3Uri
 
-BUCKET = "stpubdata"
-CONTENT = np.random.default_rng(11).bytes(200_000)
-ETAG = hashlib.md5(CONTENT).hexdigest()
-URI = S3Uri(BUCKET, "quick/frame-1_a~b.fits")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _objects(endpoint: Endpoint) -> None:
-    endpoint.put(URI.key, CONTENT)
-
-
-@pytest.fixture
-def proxy(endpoint: Endpoint) -> Iterator[FaultServer]:
-    with FaultServer(endpoint.url) as server:
-        yield server
-        assert server.wait_closed(), "a connection was left open"
-    gc.collect()
-
-
-@asynccontextmanager
-async def _ready(server: Any, **changes: Any) -> AsyncIterator[Client]:
-    """A client that has learned the short way."""
-    options: dict[str, Any] = {"max_attempts": 4, "stall_timeout_s": 0.8, "backoff_base_s": 0.01, **changes}
-    async with open_client(TransferOptions(endpoint_url=server.url, **options)) as client:
-        await read_range(client, URI, 0, 1)
-        assert client.quick.knows(URI, 1) == (options.get("small_read_bytes") != 0)
-        yield client
-
-
-async def _collect(client: Client, requests: Any, **named: Any) -> dict[int, RangeRead | TransferError]:
-    found: dict[int, RangeRead | TransferError] = {}
-    async for index, result in read_ranges(client, requests, **named):
-        assert index not in found
-        found[index] = result
-    return found
+_objects = quick_scene.objects  # the fixtures
+proxy = quick_scene.proxy
 
 
 @pytest.mark.parametrize("etag", [None, ETAG, f'"{ETAG}"', "0" * 32], ids=["any", "right", "quoted", "wrong"])
@@ -76,7 +41,7 @@ def test_the_short_way_equals_botocores(endpoint: Endpoint, etag: str | None) ->
             return type(error), str(error)
 
     async def both() -> None:
-        async with _ready(endpoint) as quick, _ready(endpoint, small_read_bytes=0) as plain:
+        async with ready(endpoint) as quick, ready(endpoint, small_read_bytes=0) as plain:
             for start, n_bytes in spans:
                 first, second = [await outcome(client, start, start + n_bytes) for client in (quick, plain)]
                 assert first == second
@@ -97,7 +62,7 @@ def test_both_ways_send_the_same_request(
 
     async def both() -> None:
         for changes in ({}, {"small_read_bytes": 0}):
-            async with _ready(proxy, signed=signed, request_payer=signed, **changes) as client:
+            async with ready(proxy, signed=signed, request_payer=signed, **changes) as client:
                 assert (await read_range(client, URI, 5, 17, etag=etag)).data == CONTENT[5:17]
 
     run_sync(both())
@@ -162,7 +127,7 @@ def test_keys_of_disputed_spelling_go_the_long_way(endpoint: Endpoint, key: str)
     endpoint.put(key, key.encode() * 10)
 
     async def read() -> bytes:
-        async with _ready(endpoint) as client:
+        async with ready(endpoint) as client:
             return (await read_range(client, S3Uri(BUCKET, key), 0, 1000)).data
 
     assert run_sync(read()) == key.encode() * 10
@@ -172,7 +137,7 @@ def test_an_answer_that_botocore_must_judge_is_put_to_it(proxy: FaultServer, end
     endpoint.put("quick/private.bin", b"x", acl="private")
 
     async def read() -> None:
-        async with _ready(proxy) as client:
+        async with ready(proxy) as client:
             with pytest.raises(TransferError, match=r"403.*not open to unsigned requests; ask for signed ones"):
                 await read_range(client, S3Uri(BUCKET, "quick/private.bin"), 0, 1)
             with pytest.raises(TransferError, match=r"no such object .*404 NoSuchKey"):
@@ -203,7 +168,7 @@ FAULTS = [
 @pytest.mark.parametrize(("fault", "words"), FAULTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_small_range_meets_the_same_faults(proxy: FaultServer, fault: Fault, words: str) -> None:
     async def read() -> None:
-        async with _ready(proxy, hedge_share=0.0) as client:
+        async with ready(proxy, hedge_share=0.0) as client:
             plan = proxy.plan(fault, 2)
             assert (await read_range(client, URI, 1000, 9000)).data == CONTENT[1000:9000]
             assert plan.applied == 2
@@ -219,7 +184,7 @@ def test_a_small_range_meets_the_same_faults(proxy: FaultServer, fault: Fault, w
 
 def test_a_pinned_range_of_a_replaced_object_is_refused(proxy: FaultServer) -> None:
     async def read() -> None:
-        async with _ready(proxy) as client:
+        async with ready(proxy) as client:
             proxy.plan(faults.other_etag, 1)
             assert (await read_range(client, URI, 0, 9, etag=ETAG)).data == CONTENT[:9]
             proxy.plan(faults.other_etag)
@@ -232,7 +197,7 @@ def test_a_pinned_range_of_a_replaced_object_is_refused(proxy: FaultServer) -> N
 
 def test_a_retry_goes_over_a_new_connection(proxy: FaultServer) -> None:
     async def read() -> None:
-        async with _ready(proxy) as client:
+        async with ready(proxy) as client:
             for _ in range(3):
                 await read_range(client, URI, 0, 9)
             assert proxy.n_accepted == 2, "one of botocore's, one of the short way"
@@ -248,11 +213,11 @@ def test_a_retry_goes_over_a_new_connection(proxy: FaultServer) -> None:
 def test_complaints_narrow_the_gate_and_successes_widen_it(proxy: FaultServer) -> None:
     async def read() -> None:
         requests = [RangeRequest(URI, i, i + 1) for i in range(200)]
-        async with _ready(proxy, start_connections=8, max_connections=32, backoff_base_s=0.0) as client:
-            await _collect(client, requests)
+        async with ready(proxy, start_connections=8, max_connections=32, backoff_base_s=0.0) as client:
+            await collect(client, requests)
             assert client.pace.gate().width == 32
             proxy.plan(faults.slow_down, 4)
-            found = await _collect(client, requests)
+            found = await collect(client, requests)
             assert all(isinstance(result, RangeRead) for result in found.values())
             assert client.pace.gate().n_fallen >= 1
             assert client.pace.gate().n_busy == 0
@@ -272,7 +237,7 @@ def test_a_slow_line_is_not_a_stalled_one(proxy: FaultServer) -> None:
             await asyncio.sleep(0.02)
 
     async def read() -> None:
-        async with _ready(proxy, hedge_share=0.0) as client:
+        async with ready(proxy, hedge_share=0.0) as client:
             proxy.plan(slowly)
             assert (await read_range(client, URI, 0, 150_000)).data == CONTENT[:150_000]
             assert len(proxy.requests) == 2

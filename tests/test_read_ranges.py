@@ -5,69 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import hashlib
 import os
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import fault_server as faults
-import numpy as np
 import pytest
+import quick_scene
 from fault_server import Exchange, FaultServer
 from nginx_server import Nginx, find_nginx
+from quick_scene import BUCKET, CONTENT, ETAG, PLAIN, URI, collect, ready
 
 from starskope.errors import TransferError
 from starskope.synth.endpoint import Endpoint
-from starskope.transfer.client import Client, open_client
 from starskope.transfer.facade import run_sync
-from starskope.transfer.options import TransferOptions
-from starskope.transfer.ranged import RangeRead, read_range
+from starskope.transfer.ranged import read_range
 from starskope.transfer.ranges import RangeRequest, read_ranges
 from starskope.transfer.uris import S3Uri
 
-BUCKET = "stpubdata"
-CONTENT = np.random.default_rng(11).bytes(200_000)
-ETAG = hashlib.md5(CONTENT).hexdigest()
-URI = S3Uri(BUCKET, "quick/frame.fits")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _objects(endpoint: Endpoint) -> None:
-    endpoint.put(URI.key, CONTENT)
-
-
-@pytest.fixture
-def proxy(endpoint: Endpoint) -> Iterator[FaultServer]:
-    with FaultServer(endpoint.url) as server:
-        yield server
-        assert server.wait_closed(), "a connection was left open"
-    gc.collect()
-
-
-@asynccontextmanager
-async def _ready(server: Any, **changes: Any) -> AsyncIterator[Client]:
-    """A client that has learned the short way."""
-    options: dict[str, Any] = {"max_attempts": 4, "stall_timeout_s": 0.8, "backoff_base_s": 0.01, **changes}
-    async with open_client(TransferOptions(endpoint_url=server.url, **options)) as client:
-        await read_range(client, URI, 0, 1)
-        assert client.quick.knows(URI, 1) == (options.get("small_read_bytes") != 0)
-        yield client
-
-
-async def _collect(client: Client, requests: Any, **named: Any) -> dict[int, RangeRead | TransferError]:
-    found: dict[int, RangeRead | TransferError] = {}
-    async for index, result in read_ranges(client, requests, **named):
-        assert index not in found
-        found[index] = result
-    return found
+_objects = quick_scene.objects  # the fixtures
+proxy = quick_scene.proxy
 
 
 def test_a_late_read_is_asked_for_twice_and_the_first_answer_counts(proxy: FaultServer) -> None:
     async def read() -> None:
-        async with _ready(proxy, hedge_max_s=0.1, stall_timeout_s=20.0) as client:
+        async with ready(proxy, hedge_max_s=0.1, stall_timeout_s=20.0) as client:
             plan = proxy.plan(faults.stall, 1)
             async with asyncio.timeout(5):
                 assert (await read_range(client, URI, 50, 5050)).data == CONTENT[50:5050]
@@ -88,9 +52,9 @@ def test_hedges_are_few(proxy: FaultServer) -> None:
 
     async def read() -> None:
         changes = {"hedge_max_s": 0.01, "hedge_min_s": 0.01, "hedge_share": 0.05, "max_connections": 8}
-        async with _ready(proxy, **changes) as client:
+        async with ready(proxy, **changes) as client:
             proxy.plan(slow)
-            found = await _collect(client, [RangeRequest(URI, i, i + 10) for i in range(120)])
+            found = await collect(client, [RangeRequest(URI, i, i + 10) for i in range(120)])
             assert all(found[i].data == CONTENT[i : i + 10] for i in range(120))
             assert 1 <= client.quick.latency.n_hedged <= 7
             assert client.pace.gate().n_busy == 0
@@ -101,7 +65,7 @@ def test_hedges_are_few(proxy: FaultServer) -> None:
 
 def test_a_cancelled_read_stays_cancelled_while_it_is_hedged(proxy: FaultServer) -> None:
     async def read() -> None:
-        async with _ready(proxy, hedge_max_s=0.05, stall_timeout_s=20.0) as client:
+        async with ready(proxy, hedge_max_s=0.05, stall_timeout_s=20.0) as client:
             proxy.plan(faults.stall)
             task = asyncio.create_task(read_range(client, URI, 0, 5000))
             while len(proxy.requests) < 3:
@@ -129,7 +93,7 @@ def test_ranges_come_as_they_are_done_within_their_bound(proxy: FaultServer) -> 
     under_way: list[int] = []
 
     async def read() -> None:
-        async with _ready(proxy, hedge_share=0.0) as client:
+        async with ready(proxy, hedge_share=0.0) as client:
             proxy.plan(watched)
             taken = 0
 
@@ -139,7 +103,7 @@ def test_ranges_come_as_they_are_done_within_their_bound(proxy: FaultServer) -> 
                     taken += 1
                     yield RangeRequest(URI, 1000 * i, 1000 * i + 1000, ETAG)
 
-            found = await _collect(client, requests(), bytes_in_flight=5000)
+            found = await collect(client, requests(), bytes_in_flight=5000)
             assert sorted(found) == list(range(100))
             assert all(found[i].data == CONTENT[1000 * i : 1000 * i + 1000] for i in found)
             assert 2 <= most <= 5
@@ -149,7 +113,7 @@ def test_ranges_come_as_they_are_done_within_their_bound(proxy: FaultServer) -> 
                 await asyncio.sleep(0.2)
                 assert taken <= 8, "a taker who waits must hold the requests back"
             assert asyncio.all_tasks() == {asyncio.current_task()}
-            one = await _collect(client, [RangeRequest(URI, 0, 200_000)], bytes_in_flight=10)
+            one = await collect(client, [RangeRequest(URI, 0, 200_000)], bytes_in_flight=10)
             assert one[0].data == CONTENT
 
     asyncio.run(read())
@@ -158,24 +122,24 @@ def test_ranges_come_as_they_are_done_within_their_bound(proxy: FaultServer) -> 
 def test_a_range_that_fails_does_not_stop_the_others(endpoint: Endpoint) -> None:
     async def read() -> None:
         absent = S3Uri(BUCKET, "quick/absent.bin")
-        async with _ready(endpoint) as client:
-            found = await _collect(client, [RangeRequest(absent if i == 3 else URI, i, i + 5) for i in range(10)])
+        async with ready(endpoint) as client:
+            found = await collect(client, [RangeRequest(absent if i == 3 else URI, i, i + 5) for i in range(10)])
             assert isinstance(found.pop(3), TransferError)
             assert all(found[i].data == CONTENT[i : i + 5] for i in found)
             with pytest.raises(ValueError, match="start=5, stop=5"):
-                await _collect(client, [RangeRequest(URI, 5, 5)])
+                await collect(client, [RangeRequest(URI, 5, 5)])
             with pytest.raises(ValueError, match="bytes_in_flight = 0"):
-                await _collect(client, [], bytes_in_flight=0)
-            assert await _collect(client, []) == {}
+                await collect(client, [], bytes_in_flight=0)
+            assert await collect(client, []) == {}
 
     run_sync(read())
 
 
 def test_a_dead_server_is_given_up_for_all_ranges(proxy: FaultServer) -> None:
     async def read() -> None:
-        async with _ready(proxy, max_lost=3, max_attempts=2, max_connections=4) as client:
+        async with ready(proxy, max_lost=3, max_attempts=2, max_connections=4) as client:
             proxy.plan(faults.internal_error)
-            found = await _collect(client, [RangeRequest(URI, i, i + 5) for i in range(500)])
+            found = await collect(client, [RangeRequest(URI, i, i + 5) for i in range(500)])
             assert all(isinstance(result, TransferError) for result in found.values())
             assert f"not tried: {proxy.url} failed" in str(found[499])
 
@@ -190,7 +154,7 @@ def test_a_process_that_may_open_no_more_files_gets_by_with_fewer_connections(en
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     async def read() -> None:
-        async with _ready(endpoint, max_attempts=20, start_connections=64) as client:
+        async with ready(endpoint, max_attempts=20, start_connections=64) as client:
             requests = [RangeRequest(URI, i, i + 5) for i in range(300)]
             fillers: list[int] = []
             highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
@@ -201,7 +165,7 @@ def test_a_process_that_may_open_no_more_files_gets_by_with_fewer_connections(en
                         fillers.append(os.open(os.devnull, os.O_RDONLY))
                 for _ in range(6):
                     os.close(fillers.pop())
-                found = await _collect(client, requests)
+                found = await collect(client, requests)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
                 for filler in fillers:
@@ -217,7 +181,7 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
     if find_nginx() is None:
         pytest.skip("nginx is not installed")
     (tmp_path / BUCKET / "quick").mkdir(parents=True)
-    (tmp_path / URI.bucket / URI.key).write_bytes(CONTENT)
+    (tmp_path / PLAIN.bucket / PLAIN.key).write_bytes(CONTENT)
     with Nginx(tmp_path) as server:
         yield server
 
@@ -233,9 +197,9 @@ def test_many_small_reads_leave_no_memory_descriptor_or_task(nginx: Nginx, n_kep
 
     async def read() -> list[tuple[int, int, int]]:
         states = []
-        async with _ready(nginx, max_connections=32, hedge_min_s=0.002, hedge_max_s=0.002) as client:
+        async with ready(nginx, PLAIN, max_connections=32, hedge_min_s=0.002, hedge_max_s=0.002) as client:
             for _ in range(n_round):
-                requests = (RangeRequest(URI, 10 * i, 10 * i + 2880) for i in range(n_read))
+                requests = (RangeRequest(PLAIN, 10 * i, 10 * i + 2880) for i in range(n_read))
                 async with aclosing(read_ranges(client, requests)) as coming:
                     async for index, result in coming:
                         assert result.data == CONTENT[10 * index : 10 * index + 2880]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import fault_server as faults
 import pytest
+import upload_scene
 from fault_server import Exchange, FaultServer
-from upload_scene import BUCKET, CREDENTIALS, PART, local, make_products, options_for, stored
+from upload_scene import BUCKET, PART, local, make_products, options_for, stored
 
 from starskope.errors import TransferError
 from starskope.synth.endpoint import Endpoint
@@ -17,17 +18,8 @@ from starskope.transfer.outgoing import Destination, find_outgoing
 from starskope.transfer.stored import FileSums, compare, sum_file
 from starskope.transfer.upload import UploadProgress, check_destination, upload
 
-
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def server(endpoint: Endpoint) -> Endpoint:
-    endpoint.put("made", b"", bucket=BUCKET)
-    return endpoint
+_credentials = upload_scene.credentials  # the fixtures
+server = upload_scene.server
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import fault_server as faults
 import pytest
+import upload_scene
 from fault_server import Exchange, FaultServer
 from upload_scene import (
     BUCKET,
@@ -43,16 +44,8 @@ print(",".join(report["status"]))
 """
 
 
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def server(endpoint: Endpoint) -> Endpoint:
-    endpoint.put("made", b"", bucket=BUCKET)
-    return endpoint
+_credentials = upload_scene.credentials  # the fixtures
+server = upload_scene.server
 
 
 @pytest.fixture

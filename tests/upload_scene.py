@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import loopback_tls
 import numpy as np
+import pytest
 from fault_server import FaultServer
 
 from starskope.synth.endpoint import Endpoint
@@ -101,3 +102,15 @@ def tls_front(upstream_url: str, folder: Path) -> Iterator[tuple[str, Path]]:
         running.call_soon_threadsafe(stop.set)
         thread.join(10)
         running.close()
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def server(endpoint: Endpoint) -> Endpoint:
+    endpoint.put("made", b"", bucket=BUCKET)
+    return endpoint

@@ -17,6 +17,13 @@ __all__ = ["main"]
 
 DEBUG = "STARSKOPE_DEBUG"
 _FFI_HELP = "FITS files, a directory of them, s3:// or https:// addresses, or - for a list on standard input"
+_PATIENCE = (
+    ("--connections", int, "max_connections", "N", "most requests in flight to one host"),
+    ("--max-attempts", int, "max_attempts", "N", "tries per object"),
+    ("--retry-seconds", float, "retry_seconds", "S", "most seconds an object may wait"),
+    ("--stall-timeout", float, "stall_timeout_s", "S", "seconds without a byte"),
+    ("--min-rate", float, "min_bytes_per_s", "B", "slowest connection in bytes/s"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -199,6 +206,8 @@ def _add_ccd(command: argparse.ArgumentParser) -> None:
 
 
 def _add_archive(command: argparse.ArgumentParser, sources: Sequence[str] = ("s3", "mast")) -> None:
+    from starskope.transfer.options import TransferOptions
+
     group = command.add_argument_group("archive and network")
     group.add_argument("--source", choices=sources, default="s3", help="how to search (default: s3)")
     group.add_argument("--bucket", default="stpubdata", metavar="NAME", help="default: stpubdata")
@@ -209,19 +218,9 @@ def _add_archive(command: argparse.ArgumentParser, sources: Sequence[str] = ("s3
     group.add_argument("--signed", action="store_true", help="sign requests with the credentials of the environment")
     group.add_argument("--profile", metavar="NAME", help="sign with this profile of the AWS configuration")
     group.add_argument("--request-payer", action="store_true", help="agree to pay for a requester-pays bucket")
-    group.add_argument(
-        "--connections", type=int, default=256, metavar="N", help="most requests in flight to one host (default: 256)"
-    )
-    group.add_argument("--max-attempts", type=int, default=5, metavar="N", help="tries per object (default: 5)")
-    group.add_argument(
-        "--retry-seconds", type=float, default=45.0, metavar="S", help="most seconds an object may wait (default: 45)"
-    )
-    group.add_argument(
-        "--stall-timeout", type=float, default=15.0, metavar="S", help="seconds without a byte (default: 15)"
-    )
-    group.add_argument(
-        "--min-rate", type=float, default=1000.0, metavar="B", help="slowest connection in bytes/s (default: 1000)"
-    )
+    for flag, kind, name, metavar, text in _PATIENCE:
+        default = getattr(TransferOptions, name)
+        group.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: {default:g})")
     group.add_argument("--dry-run", action="store_true", help="tell what would be read and written, and stop")
 
 
