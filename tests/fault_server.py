@@ -102,6 +102,8 @@ class FaultServer:
     n_bytes: int = 0  # of bodies, sent to clients
     url: str = ""
     _plans: list[Plan] = field(default_factory=list)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def plan(
         self,
@@ -154,20 +156,31 @@ class FaultServer:
 
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, ssl=self.tls, limit=2**20)
+        server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self.tls, limit=2**20)
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._started.set()
         # Not `async with`: its end would wait for kept connections, which clients hold as long as they like.
         await self._stopped.wait()
+        self._loop.remove_reader(server.sockets[0].fileno())
+        await asyncio.sleep(0.01)  # CPython leaks the connections that it accepted in the very step of `close`
         server.close()
         while True:
             await asyncio.sleep(0.01)  # a connection that was accepted last has its task only by now
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            if not tasks:
+            if not tasks and not self._writers:
                 return
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for writer in self._writers:
+                writer.transport.abort()  # a task that is cancelled before its first step closes nothing itself
+            self._writers.clear()
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        task = asyncio.get_running_loop().create_task(self._connection(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.n_open += 1
@@ -185,6 +198,7 @@ class FaultServer:
                 await behind.close()
                 await writer.wait_closed()
             writer.transport.abort()  # what a client that is gone has not read keeps no socket open
+            self._writers.discard(writer)
             self.n_open -= 1
 
     async def _exchanges(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, behind: Upstream) -> None:

@@ -145,8 +145,11 @@ class Upstream:
         wire, self._wire, self._last, self._is_over = self._wire, None, None, False
         if wire is not None:
             wire[1].close()
-            with contextlib.suppress(ConnectionError):
-                await wire[1].wait_closed()
+            try:
+                with contextlib.suppress(ConnectionError):
+                    await wire[1].wait_closed()
+            finally:
+                wire[1].transport.abort()  # what the server behind never read keeps no socket open
 
 
 async def _read_chunked(reader: asyncio.StreamReader) -> bytes:
