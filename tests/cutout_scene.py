@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from starskope.frames.cutout_set import Cutouts
+from starskope.frames.wcs import TanSip
 from starskope.synth import SectorConfig, SyntheticSector
 
 SHAPE = (64, 72)
+ARRAYS = ("flux", "flux_err", "time", "time_spacecraft", "quality", "ffi", "row0", "col0")
+LEFT = 44  # collateral columns before the science pixels
 CONFIG = SectorConfig(
     seed=3,
     ccd=4,
@@ -70,3 +75,31 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     for sector in sectors:
         sector.write(root, what=("ffi", "cube"))
     return Scene(root, *sectors)
+
+
+def wcs_of(scene: Scene, frame: int = 13) -> TanSip:
+    """World coordinates of a frame; 12, the middle one, has none, so 13 places the targets."""
+    with fits.open(scene.frames[frame]) as hdus:
+        return TanSip.from_header(hdus[1].header)
+
+
+def sky(scene: Scene, rows: list[float], columns: list[float]) -> Table:
+    ra, dec = wcs_of(scene).pixel_to_world(np.array(rows), np.array(columns) + LEFT)
+    return Table({"ra": ra, "dec": dec, "tic_id": np.arange(len(rows)) + 100})
+
+
+def spread(scene: Scene, n: int = 40, seed: int = 0) -> Table:
+    rng = np.random.default_rng(seed)
+    return sky(scene, rng.uniform(0, 63, n), rng.uniform(0, 71, n))
+
+
+def same(one: Cutouts, other: Cutouts) -> None:
+    for name in ARRAYS:
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
+
+
+def check(scene: Scene, result: Cutouts) -> None:
+    flux, flux_err = scene.expected(result)
+    assert result.flux.tobytes() == flux.tobytes()
+    np.testing.assert_array_equal(result.flux_err, flux_err)
+    assert result.flux.flags.c_contiguous

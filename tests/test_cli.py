@@ -343,13 +343,13 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
         with Progress(stream) as progress:
             progress.start("frames", 3, done=1)
             progress.advance(n_bytes=1_000_000)
-            progress.note("left out: a.fits")
+            progress.note("left out: \x1b]0;a\x07.fits")
             progress.advance()
     assert "\r\x1b[K[########" in terminal.getvalue()
-    assert "\r\x1b[Kleft out: a.fits\n" in terminal.getvalue()
+    assert "\r\x1b[Kleft out: \\x1b]0;a\\x07.fits\n" in terminal.getvalue()
     lines = pipe.getvalue().splitlines()
     assert lines[0] == "frames 1/3"
-    assert lines[1] == "left out: a.fits"
+    assert lines[1] == "left out: \\x1b]0;a\\x07.fits"
     assert re.match(r"frames 3/3, 1 MB at .*/s, 0\.0 s$", lines[2])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import astroquery.mast
@@ -14,7 +15,8 @@ from ffi_index_writer import key_of
 from mast_server import MastServer
 
 from starskope.archive import mast_service
-from starskope.cli import main
+from starskope.cli import _parse, main
+from starskope.cli_commands import _run_config
 from starskope.layout.keys import LightCurveKey
 
 KEPLER = ["kplr011804465-2009131105131_llc.fits", "kplr011804465-2009166043257_llc.fits"]
@@ -81,6 +83,13 @@ def test_objects_are_downloaded_by_the_index_alone(where, tmp_path, capsys) -> N
     assert main(["find", *CCD, *where, *index]) == 0
     assert main(["download", *CCD, *where, *index, "--offline", str(tmp_path / "ffis")]) == 0
     assert len(list((tmp_path / "ffis").glob("*.fits"))) == 4
+
+
+def test_the_job_asks_the_archive_as_it_was_told(tmp_path) -> None:
+    told = ["--index", "ffis.parquet", "--refresh", "--cache", "answers"]
+    config = _run_config(_parse(["run", *CCD, str(tmp_path), *told]), [])
+    assert config.archive() | {"index": "ffis.parquet", "refresh": True, "cache": "answers"} == config.archive()
+    assert config.settings() == replace(config, index=None, refresh=False, cache=None).settings()
 
 
 def test_a_damaged_index_is_named_and_left(where, tmp_path, capsys) -> None:

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    from starskope.cli_words import plain
+    from starskope.progress import plain
 
     print(f"starskope: {plain(' '.join(text.split()))}", file=sys.stderr)
 

@@ -266,8 +266,7 @@ def _run_config(arguments: Namespace, sources: Sequence[str]) -> RunConfig:
         bucket=arguments.bucket,
         workers=given.get("workers", 1),
         options=_options(arguments),
-        index=given.get("index"),
-        offline=given.get("offline", False),
+        **index_of(arguments),
         **settings,
     )
 

@@ -13,17 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TABLE_FORMATS", "check_output", "count", "expand", "plain", "say", "say_json", "tell", "write_table"]
+from starskope.progress import plain
+
+__all__ = ["TABLE_FORMATS", "check_output", "count", "expand", "say", "say_json", "tell", "write_table"]
 
 TABLE_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".parquet": "parquet"}
-
-
-def plain(text: str) -> str:
-    """Return a text in which names from the network steer no terminal: what cannot be printed stands as an escape."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for letter in text
-    )
 
 
 def say(text: str) -> None:

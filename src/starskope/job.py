@@ -175,9 +175,7 @@ async def run_async(
 
 async def list_frames_async(config: RunConfig, ccd: CcdId) -> FrameList:
     """Ask the archive for the frames of one CCD."""
-    table = await find_ffis_async(
-        *ccd, config.source, options=config.options, bucket=config.bucket, index=config.index, offline=config.offline
-    )
+    table = await find_ffis_async(*ccd, **config.archive())
     entries = zip(table["uri"].tolist(), table["size"].tolist(), table["etag"].tolist(), strict=True)
     return FrameList.build(ccd, ((uri, int(size), tag) for uri, size, tag in entries))
 
@@ -312,6 +310,7 @@ class _CcdRun:
                 catalog=self.config.catalog,
                 footprint=self.footprint if self.config.catalog is None else None,
                 options=self.config.options,
+                cache=self.config.cache,
             )
             stars = await _beside(store_stars, self.journal, found, reference.wcs, self.science, self.config)
         return stars

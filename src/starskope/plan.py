@@ -87,14 +87,7 @@ def make_plans(config: RunConfig, purpose: str) -> list[Plan]:
         return [_plan(config, frames, purpose) for frames in find_named(config).values()]
     plans = []
     for ccd in config.asked_ccds():
-        table = find_ffis(
-            *ccd,
-            config.source,
-            options=config.options,
-            bucket=config.bucket,
-            index=config.index,
-            offline=config.offline,
-        )
+        table = find_ffis(*ccd, **config.archive())
         entries = zip(table["uri"].tolist(), table["size"].tolist(), table["etag"].tolist(), strict=True)
         plans.append(_plan(config, FrameList.build(ccd, entries), purpose))
     return plans

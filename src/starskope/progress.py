@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 from typing import TextIO
 
-__all__ = ["Progress", "format_bytes", "format_duration"]
+__all__ = ["Progress", "format_bytes", "format_duration", "plain"]
 
 _BAR_PERIOD_S = 0.1
 _LINE_PERIOD_S = 5.0
@@ -47,6 +47,14 @@ def format_duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def plain(text: str) -> str:
+    """Return a text in which names from the network steer no terminal: what cannot be printed stands as an escape."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in text
+    )
 
 
 class Progress:
@@ -100,6 +108,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Say one line that stays."""
         if self._stream is not None:
+            text = plain(text)
             self._stream.write(f"\r\x1b[K{text}\n" if self._bar else f"{text}\n")
             self._stream.flush()
             if self._bar and self._task:

@@ -28,7 +28,7 @@ class RunConfig:
     """What `starskope.run` does.
 
     Frames are found by sector, camera and CCD, or named in `frames`. Whatever changes the results belongs to the
-    identity of the job; `workers`, `options`, `source` and `index` do not.
+    identity of the job; `workers`, `options`, `source`, `index` and `cache` do not.
 
     Parameters
     ----------
@@ -69,6 +69,10 @@ class RunConfig:
         Parquet file that remembers which frames the archive holds (see `starskope.find_ffis`).
     offline : bool
         Look only there for frames.
+    refresh : bool
+        List all days again and correct `index`.
+    cache : str or path, optional
+        Folder where answers of the archive's database are kept for a week.
     workers : int
         Compute threads; -1 = the CPUs that this process may use. Any number gives the same bytes.
     options : TransferOptions
@@ -105,6 +109,8 @@ class RunConfig:
     model: str | os.PathLike[str] | None = None
     index: str | os.PathLike[str] | None = None
     offline: bool = False
+    refresh: bool = False
+    cache: str | os.PathLike[str] | None = None
     workers: int = 1
     options: TransferOptions = field(default_factory=TransferOptions)
 
@@ -178,6 +184,11 @@ class RunConfig:
             and self.camera in (None, "all", ccd.camera)
             and self.ccd in (None, "all", ccd.ccd)
         )
+
+    def archive(self) -> dict[str, Any]:
+        """Return how `find_ffis` is to ask for frames, by the names of its arguments."""
+        names = ("source", "options", "bucket", "index", "offline", "refresh", "cache")
+        return {name: getattr(self, name) for name in names}
 
     def settings(self) -> dict[str, Any]:
         """Return the part of the identity that needs neither the network nor the frames; JSON values by name."""

@@ -1,6 +1,6 @@
-"""Byte layout of the archive's TESS cubes: where a pixel's series lies, and which ranges a cutout needs.
+"""Byte layout of the archive's TESS cubes: where a pixel's series lies.
 
-Owns offsets and ranges. Refuses to read them (``transfer``), to join ranges of many cutouts (planning), and to know
+Owns offsets. Refuses to read them (``transfer``), to know ranges of cutouts (``frames/cutout_ranges``) and to know
 what is in a cube's table of frames.
 """
 
@@ -86,36 +86,3 @@ class CubeLayout:
                 raise ValueError(f"{what} is {value}: expected 0 to {limit - 1} in this cube")
         item = ((row * self.n_col + col) * self.n_frame + frame) * _N_PLANE + plane
         return self.data_offset + _ITEM_BYTES * item
-
-    def cutout_ranges(self, row0: int, col0: int, n_row: int, n_col: int) -> list[tuple[int, int]]:
-        """Return the byte ranges of all frames of a rectangle of pixels, in file order.
-
-        Parameters
-        ----------
-        row0, col0 : int
-            First row and column, 0-based.
-        n_row, n_col : int
-            Size of the rectangle, 1 or more; it must lie within the cube.
-
-        Returns
-        -------
-        list of (start, stop)
-            Half-open, one per row, each ``n_col * n_frame * 8`` bytes; a rectangle as wide as the cube is one range.
-
-        Raises
-        ------
-        ValueError
-            When the rectangle leaves the cube: a range past the edge would silently hold pixels of the next row.
-        """
-        if n_row < 1 or n_col < 1:
-            raise ValueError(f"cutout of {n_row} rows x {n_col} columns: expected 1 or more of each")
-        if row0 < 0 or col0 < 0 or row0 + n_row > self.n_row or col0 + n_col > self.n_col:
-            raise ValueError(
-                f"cutout rows {row0} to {row0 + n_row - 1}, columns {col0} to {col0 + n_col - 1} leave the cube of "
-                f"{self.n_row} rows x {self.n_col} columns; shift it or cut it at the edge"
-            )
-        series = self.n_frame * _N_PLANE * _ITEM_BYTES
-        starts = [self.data_offset + (row * self.n_col + col0) * series for row in range(row0, row0 + n_row)]
-        if n_col == self.n_col:
-            return [(starts[0], starts[0] + n_row * n_col * series)]
-        return [(start, start + n_col * series) for start in starts]
