@@ -1,12 +1,10 @@
-"""The stores of light curves: bit-equal round trips, the same bytes every time, safe replacement, damage refused."""
+"""The stores of light curves: bit-equal round trips, the same bytes every time, safe replacement."""
 
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -16,84 +14,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from stored_curves import ARRAYS, assert_same_bits, make_curves, tree_bytes
 
 from starskope import landing
 from starskope.curves.container import LightCurves
-from starskope.curves.fits_store import read_fits
 from starskope.errors import FrameError
 
 ENDINGS = ["zarr", "fits"]
-ARRAYS = ("time", "flux", "flux_err", "quality", "observer", "direction", "background")
-
-
-def make_curves(n_time=30, n_star=300, **changes) -> LightCurves:
-    rng = np.random.default_rng(11)
-    flux = rng.normal(100.0, 3.0, (n_time, n_star)).astype(np.float32)
-    flux[rng.random(flux.shape) < 0.05] = np.nan
-    if flux.size:
-        # Bits that a careless conversion loses: another NaN, a negative zero, a subnormal; and a star without light.
-        flux.view(np.uint32).ravel()[:3] = [0x7FC12345, 0x80000000, 0x00000001][: flux.size]
-        flux[:, -1] = np.nan
-    vectors = rng.normal(size=(n_star, 3))
-    stars = Table(
-        {
-            "tic_id": 2**60 + np.arange(n_star),
-            "ra": rng.uniform(0, 360, n_star),
-            "RA": rng.uniform(0, 360, n_star),
-            "tmag": rng.uniform(7, 13, n_star).astype(np.float32),
-            "logg": np.where(rng.random(n_star) < 0.3, np.nan, 4.0),
-            "name": [f"ø Star {i}" for i in range(n_star)],
-            "known": rng.random(n_star) < 0.5,
-            "proper motion / yr": rng.normal(size=(n_star, 2)),
-            "empty": ["" for _ in range(n_star)],
-        }
-    )
-    if n_star:
-        stars["ra"].unit, stars["tmag"].unit, stars["logg"].unit = "deg", "mag", "dex(cm/s2)"
-        stars["ra"].description = "right ascension, ICRS"
-    given = {
-        "time": 1325.0 + np.sort(rng.uniform(0, 27, n_time)),
-        "flux": flux,
-        "stars": stars,
-        "flux_err": rng.uniform(0.5, 4.0, flux.shape),
-        "quality": rng.integers(-(2**31), 2**31, n_time),
-        "observer": rng.normal(0, 300.0, (n_time, 3)),
-        "direction": vectors / np.linalg.norm(vectors, axis=1)[:, None],
-        "background": rng.normal(20, 1, flux.shape),
-        "exposure_s": 1425.6,
-        "meta": {
-            "flux_unit": "electron / s",
-            "left_out": [{"frame": "ø", "reason": "x"}],
-            "none": None,
-            "n": 3,
-            "f": 0.1,
-        },
-    }
-    return LightCurves(**(given | changes))
-
-
-def assert_same_bits(one: LightCurves, other: LightCurves) -> None:
-    for name in ARRAYS:
-        a, b = getattr(one, name), getattr(other, name)
-        assert (a is None) == (b is None), name
-        if a is not None:
-            assert (a.dtype, a.shape) == (b.dtype, b.shape), name
-            assert a.tobytes() == b.tobytes(), name
-            assert b.flags.c_contiguous
-    assert one.stars.colnames == other.stars.colnames
-    for name in one.stars.colnames:
-        a, b = one.stars[name], other.stars[name]
-        assert (a.dtype, a.shape, a.unit, a.description) == (b.dtype, b.shape, b.unit, b.description), name
-        assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), name
-    for name in ("time_zero", "mission", "meta"):
-        assert getattr(one, name) == getattr(other, name), name
-    assert one.exposure_s == other.exposure_s or (math.isnan(one.exposure_s) and math.isnan(other.exposure_s))
-
-
-def tree_bytes(path: Path) -> dict[str, bytes]:
-    if path.is_file():
-        return {"": path.read_bytes()}
-    return {p.relative_to(path).as_posix(): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
 
 # --- round trip -----------------------------------------------------------------------------------------------------
@@ -146,7 +73,7 @@ def test_what_is_written_is_read_bit_for_bit(tmp_path: Path, ending: str, change
 def test_the_same_light_curves_give_the_same_bytes(tmp_path: Path, ending: str) -> None:
     first = make_curves().write(tmp_path / f"a.{ending}")
     # Another process, another time zone, another hour of the day: neither date nor hash seed nor host may leak in.
-    code = "import sys; from test_curve_files import make_curves; make_curves().write(sys.argv[1])"
+    code = "import sys; from stored_curves import make_curves; make_curves().write(sys.argv[1])"
     environment = os.environ | {"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "HOSTNAME": "elsewhere"}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     subprocess.run([sys.executable, "-c", code, tmp_path / f"b.{ending}"], env=environment, check=True)
@@ -299,7 +226,7 @@ def test_a_writer_that_fails_leaves_the_old_data_and_no_litter(
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     # A file-size limit stands in for a full disk: the kernel refuses the write in the middle of the flux.
     code = (
-        "import resource, signal, sys; from test_curve_files import make_curves; curves = make_curves(400, 1000)\n"
+        "import resource, signal, sys; from stored_curves import make_curves; curves = make_curves(400, 1000)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
         "try: curves.write(sys.argv[1])\n"
         "except OSError as error: print(error)"
@@ -348,134 +275,3 @@ def test_an_unwritable_folder_is_named(tmp_path: Path, ending: str) -> None:
     folder.mkdir(mode=0o500)
     with pytest.raises(PermissionError, match="light curves could not be written"):
         make_curves().write(folder / f"c.{ending}")
-
-
-# --- damage ---------------------------------------------------------------------------------------------------------
-
-
-def test_nothing_there_and_an_interrupted_replacement_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no light curves here: .*c\.zarr"):
-        LightCurves.read(tmp_path / "c.zarr")
-    make_curves().write(tmp_path / "c.zarr").rename(tmp_path / ".c.zarr.old")
-    with pytest.raises(FileNotFoundError, match=r"an interrupted write left the old one as .c.zarr.old"):
-        LightCurves.read(tmp_path / "c.zarr")
-    with pytest.raises(ValueError, match="list of paths is empty"):
-        LightCurves.read([])
-    with pytest.raises(TypeError, match="give a slice"):
-        LightCurves.read(tmp_path / "c.zarr", stars=[1, 2])
-    with pytest.raises(ValueError, match="runs backwards"):
-        LightCurves.read(tmp_path / "c.zarr", stars=slice(None, None, -1))
-
-
-def test_a_column_of_text_objects_in_a_foreign_store_is_refused(tmp_path: Path) -> None:
-    import zarr
-
-    path = make_curves().write(tmp_path / "c.zarr")
-    shutil.rmtree(path / "stars" / "name")
-    zarr.open_group(path / "stars", mode="r+").create_array("name", shape=(300,), dtype="string")
-    with pytest.raises(FrameError, match=r"'name' is damaged .dtype .* is not a number"):
-        LightCurves.read(path)
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _edit(path: Path, change) -> None:
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda p: _remove(p / "zarr.json"), "folder without zarr.json"),
-        (lambda p: (p / "zarr.json").write_text("{"), "describes no readable group"),
-        (lambda p: (p / "zarr.json").write_text("[]"), "describes no readable group"),
-        (lambda p: _edit(p / "zarr.json", lambda d: d["attributes"].pop("format")), "not of light curves"),
-        (
-            lambda p: _edit(p / "zarr.json", lambda d: d["attributes"].update(format_version=2)),
-            "format version 2.*update",
-        ),
-        (lambda p: _edit(p / "zarr.json", lambda d: d["attributes"].pop("time_zero")), "is damaged"),
-        (lambda p: _remove(p / "flux"), "array 'flux' is damaged .it is missing"),
-        (lambda p: _remove(p / "background"), "array 'background' is damaged .it is missing"),
-        (lambda p: _remove(p / "stars"), "is damaged"),
-        (lambda p: _remove(p / "stars" / "ra"), "array 'ra' is damaged .it is missing"),
-        (lambda p: _remove(p / "flux" / "c" / "0" / "1"), "'flux' is damaged .1 of 2 chunks are missing"),
-        (lambda p: _remove(p / "time" / "c" / "0"), "'time' is damaged .1 of 1 chunks are missing"),
-        (lambda p: (p / "flux" / "zarr.json").write_text("{}"), "'flux' is damaged"),
-        (lambda p: _edit(p / "flux" / "zarr.json", lambda d: d.update(data_type="float64")), "instead of float32"),
-        (lambda p: _edit(p / "flux" / "zarr.json", lambda d: d.update(shape=[29, 300])), "is damaged"),
-    ],
-)
-def test_a_damaged_zarr_store_is_refused(tmp_path: Path, damage, message) -> None:
-    path = make_curves().write(tmp_path / "c.zarr")
-    damage(path)
-    with pytest.raises(FrameError, match=message) as caught:
-        LightCurves.read(path)
-    assert "c.zarr" in str(caught.value)
-
-
-def test_one_flipped_bit_of_a_fits_file_is_noticed(tmp_path: Path) -> None:
-    path = make_curves(n_star=8).write(tmp_path / "c.fits")
-    good, rng = path.read_bytes(), np.random.default_rng(2)
-    for _ in range(200):
-        bad = bytearray(good)
-        bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
-        path.write_bytes(bad)
-        with pytest.raises(FrameError, match=r"c\.fits"):
-            LightCurves.read(path)
-
-
-def test_one_flipped_bit_of_a_chunk_of_a_zarr_store_is_noticed(tmp_path: Path) -> None:
-    path, rng = make_curves(n_star=8).write(tmp_path / "c.zarr"), np.random.default_rng(2)
-    chunks = [p for p in sorted(path.rglob("*")) if p.is_file() and "c" in p.relative_to(path).parts]
-    assert len(chunks) == 7 + 9
-    for chunk in chunks:
-        good = chunk.read_bytes()
-        for _ in range(6):
-            bad = bytearray(good)
-            bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
-            chunk.write_bytes(bad)
-            with pytest.raises(FrameError, match=r"c\.zarr: array .* is damaged"):
-                LightCurves.read(path)
-        chunk.write_bytes(good)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda p: p.write_bytes(b""), "is empty"),
-        (lambda p: p.write_bytes(b"hello world"), "has no column of time .*; its columns are hello, world"),
-        (lambda p: p.write_bytes(b"\x7fELF\x00"), "is neither FITS, nor Zarr, nor text"),
-        (lambda p: p.write_bytes(p.read_bytes()[:20_000]), "is damaged"),
-        (lambda p: p.write_bytes(p.read_bytes()[:2880]), "is damaged"),
-        (
-            lambda p: fits.PrimaryHDU(np.zeros((3, 3))).writeto(p, overwrite=True),
-            "holds no light curve known here .found: no table.",
-        ),
-    ],
-)
-def test_a_damaged_or_foreign_fits_file_is_refused(tmp_path: Path, damage, message) -> None:
-    path = make_curves().write(tmp_path / "c.fits")
-    damage(path)
-    with pytest.raises(FrameError, match=message) as caught:
-        LightCurves.read(path)
-    assert "c.fits" in str(caught.value)
-
-
-def test_a_newer_fits_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    path = make_curves().write(tmp_path / "c.fits")
-    with fits.open(path, mode="update") as file:
-        file[0].header["FORMATV"] = 2
-        file[0].add_checksum()
-    with pytest.raises(FrameError, match="format version 2, this program reads 1: update starskope"):
-        LightCurves.read(path)
-
-
-def test_a_mission_file_is_not_taken_for_ours(data_dir: Path) -> None:
-    name = "tess2019198215352-s0014-0000000424865156-0150-s_lc.fits"
-    with pytest.raises(FrameError, match="no light curves that starskope wrote"):
-        read_fits(data_dir / "lightcurves" / name)
