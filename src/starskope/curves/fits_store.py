@@ -28,7 +28,7 @@ from starskope.layout.header import parse_header
 if TYPE_CHECKING:
     from starskope.curves.container import LightCurves
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "read_fits", "write_fits"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "read_fits", "time_cards", "write_fits"]
 
 FORMAT = "STARSKOPE LIGHT CURVES"
 FORMAT_VERSION = 1
@@ -55,7 +55,7 @@ def write_fits(curves: LightCurves, path: Path) -> None:
             ("TELESCOP", curves.mission, "mission"),
             ("NTIME", curves.n_time, "number of cadences"),
             ("NSTAR", curves.n_star, "number of stars"),
-            *_time_cards(whole, curves.time_zero - whole, curves.is_barycentric),
+            *time_cards(whole, curves.time_zero - whole, is_barycentric=curves.is_barycentric),
             ("EXPTIME", None if math.isnan(curves.exposure_s) else curves.exposure_s, "[s] light per cadence"),
         ]
     )
@@ -63,7 +63,7 @@ def write_fits(curves: LightCurves, path: Path) -> None:
     times["TIME"], times["QUALITY"] = curves.time, curves.quality
     table = fits.BinTableHDU(times, name="TIME")
     table.header["TUNIT1"] = "d"
-    table.header.extend(_time_cards(whole, curves.time_zero - whole, curves.is_barycentric))
+    table.header.extend(time_cards(whole, curves.time_zero - whole, is_barycentric=curves.is_barycentric))
     parts = [primary, table]
     for name, (attribute, _, unit) in _IMAGES.items():
         values = getattr(curves, attribute)
@@ -89,7 +89,8 @@ def write_fits(curves: LightCurves, path: Path) -> None:
         fits.HDUList(parts).writeto(temporary, output_verify="exception")
 
 
-def _time_cards(whole: int, fraction: float, is_barycentric: bool) -> list[tuple[str, Any, str]]:
+def time_cards(whole: int, fraction: float, *, is_barycentric: bool) -> list[tuple[str, Any, str]]:
+    """Return the cards that say what the times of a table are; ``whole`` and ``fraction`` make the Julian date of 0."""
     corrected = "barycentric correction applied" if is_barycentric else "no barycentric correction applied"
     return [
         ("TIMESYS", "TDB", "time scale"),

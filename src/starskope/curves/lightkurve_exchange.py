@@ -73,7 +73,7 @@ def to_lightkurve(curves: LightCurves, star: int) -> Any:
     meta["MISSION"] = curves.mission
     stars = curves.stars
     row = {name: stars[name][star].item() for name in stars.colnames if stars[name].ndim == 1}
-    meta |= cards_of_star(row)
+    meta |= cards_of_star(row, curves.mission)
     meta |= {card.upper(): curves.meta[card] for card in ("sector", "quarter", "campaign") if card in curves.meta}
     if not math.isnan(curves.exposure_s):
         meta |= {"INT_TIME": curves.exposure_s, "NUM_FRM": 1}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 __all__ = [
     "FLAG_COLUMNS",
@@ -158,10 +158,30 @@ def star_cards(header: Mapping[str, Any], mission: str) -> dict[str, tuple[Any, 
             continue
         if value != 0 or column in {"ra", "dec"}:
             found[column] = (float(value), unit, description)
-    return found
+    return found | _proper_motion(header, mission)
 
 
-def cards_of_star(row: Mapping[str, Any]) -> dict[str, Any]:
+def _proper_motion(header: Mapping[str, Any], mission: str) -> dict[str, tuple[Any, str, str]]:
+    """Return the columns of proper motion; Kepler and K2 count in arcsec per year, and write 0 for what they lack."""
+    east, north = header.get("PMRA"), header.get("PMDEC")
+    if not (_is_number(east) and _is_number(north) and (east or north)):
+        return {}
+    by = _mas_per_card(mission)
+    return {
+        "pmra": (by * float(east), "mas / yr", "proper motion in right ascension, with cos(dec)"),
+        "pmdec": (by * float(north), "mas / yr", "proper motion in declination"),
+    }
+
+
+def _mas_per_card(mission: str) -> float:
+    return 1000.0 if mission in {"Kepler", "K2"} else 1.0
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def cards_of_star(row: Mapping[str, Any], mission: str) -> dict[str, Any]:
     """Return a row of a star table as cards, what is not known left out: `star_cards` the other way."""
     cards: dict[str, Any] = {}
     numbers = {"tic_id": "TICID", "kepler_id": "KEPLERID", "epic_id": "KEPLERID", "gaia_id": "GAIADR3"}
@@ -170,6 +190,9 @@ def cards_of_star(row: Mapping[str, Any]) -> dict[str, Any]:
         # NaN, -1 and "" stand for what is not known.
         if value is not None and value == value and value not in ("", -1):  # noqa: PLR0124
             cards[card] = value
+    for column, card in (("pmra", "PMRA"), ("pmdec", "PMDEC")):
+        if _is_number(value := row.get(column)):
+            cards[card] = float(value) / _mas_per_card(mission)
     return cards
 
 
