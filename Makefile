@@ -43,8 +43,8 @@ format: $(VENV)/lint
 docs: $(VENV)/installed $(VENV)/docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
-wheel: $(VENV)/wheel
-	.ci/wheel $(BIN)
+wheel: $(VENV)/wheel build/release/tested
+	.ci/wheel $(BIN) build/release
 
 clean:
 	rm -rf build dist demo docs/_build bench/results

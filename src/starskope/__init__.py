@@ -39,6 +39,7 @@ _HOME = {
     "find_light_curves_async": "starskope.archive.star_files",
     "find_stars": "starskope.archive.stars",
     "find_stars_async": "starskope.archive.stars",
+    "get_include": "starskope.embedding",
     "join": "starskope.curves.joining",
     "light_curves": "starskope.curves.extract",
     "light_curves_async": "starskope.curves.extract",
