@@ -51,6 +51,13 @@ def all_boxes(
     weight = np.ones_like(flux) if error is None else 1.0 / error**2
     there = np.isfinite(flux) & np.isfinite(weight) & (weight > 0)
     bins, y, w = bins[there], flux[there], weight[there]
+    return gains_of_bins(bins, n_bin, y, w, lengths, objective)
+
+
+def gains_of_bins(
+    bins: NDArray[np.int64], n_bin: int, y: F64, w: F64, lengths: list[int], objective: str = "snr"
+) -> Boxes:
+    """Try every box of points whose bins are known."""
     gain, depth = np.zeros((n_bin, len(lengths))), np.zeros((n_bin, len(lengths)))
     for k, length in enumerate(lengths):
         for start in range(n_bin):

@@ -54,6 +54,35 @@ void register_box(py::module_& module) {
             py::arg("period"), py::kw_only(), py::arg("duration"), py::arg("oversample"), py::arg("first"),
             py::arg("last"), py::arg("likelihood"), py::arg("power") = py::none(), py::arg("inverted") = py::none(),
             py::arg("depth") = py::none(), py::arg("index") = py::none(), py::arg("start") = py::none());
+    py::class_<BoxScan>(module, "BoxScan")
+        .def(py::init([](const py::object& time, const py::object& flux, const py::object& error) {
+                 const auto times = view1<const double>(time, "time");
+                 const auto block = view2<const float>(flux, "flux");
+                 const auto errors = optional_view2<const float>(error, "error");
+                 const py::gil_scoped_release release;
+                 return BoxScan(times, block, errors);
+             }),
+             py::arg("time"), py::arg("flux"), py::arg("error") = py::none())
+        .def(
+            "run",
+            [](const BoxScan& scan, const py::object& period, const py::object& duration, int oversample,
+               const py::object& first, const py::object& last, bool likelihood, const py::object& power,
+               const py::object& inverted) {
+                const BoxTrials trials{
+                    .period = view1<const double>(period, "period"),
+                    .duration = view1<const double>(duration, "duration"),
+                    .oversample = oversample,
+                    .first = view1<const std::int32_t>(first, "first"),
+                    .last = view1<const std::int32_t>(last, "last"),
+                    .objective = likelihood ? BoxObjective::likelihood : BoxObjective::snr,
+                };
+                const auto dips = view2<float>(power, "power");
+                const auto rises = optional_view2<float>(inverted, "inverted");
+                const py::gil_scoped_release release;
+                scan.run(trials, dips, rises);
+            },
+            py::arg("period"), py::kw_only(), py::arg("duration"), py::arg("oversample"), py::arg("first"),
+            py::arg("last"), py::arg("likelihood"), py::arg("power"), py::arg("inverted") = py::none());
 }
 
 } // namespace starskope::bindings

@@ -15,51 +15,6 @@ constexpr std::size_t width = detail::box_tile_series;
 // Periods planned together. A tile of stars stays in cache while it is searched at all of them.
 constexpr std::size_t chunk = 16;
 
-void require_times(View1<const double> time) {
-    if (time.size > std::size_t{1} << 28) {
-        throw std::invalid_argument("time: " + std::to_string(time.size) + " are more than a fixed-point sum can hold");
-    }
-    for (std::size_t i = 0; i < time.size; ++i) {
-        if (!std::isfinite(time.data[i]) || (i > 0 && time.data[i] <= time.data[i - 1])) {
-            throw std::invalid_argument(element("time", i, time.data[i]) + ": expected finite times that increase");
-        }
-    }
-}
-
-void require_errors(View2<const float> error, View2<const float> flux) {
-    if (error.data == nullptr) {
-        return;
-    }
-    require_rows(error, "error");
-    const bool over_time = error.n_row == flux.n_row && (error.n_col == flux.n_col || error.n_col == 1);
-    if (!over_time && !(error.n_row == 1 && error.n_col == flux.n_col)) {
-        throw std::invalid_argument("error: " + std::to_string(error.n_row) + " x " + std::to_string(error.n_col) +
-                                    " elements for " + std::to_string(flux.n_row) + " times and " +
-                                    std::to_string(flux.n_col) + " series");
-    }
-    for (std::size_t i = 0; i < error.n_row; ++i) {
-        for (std::size_t star = 0; star < error.n_col; ++star) {
-            if (error.data[i * error.stride + star] <= 0.0f) {
-                throw std::invalid_argument(element("error", i, error.data[i * error.stride + star]) + " of series " +
-                                            std::to_string(star) + ": expected more than 0, or NaN for missing");
-            }
-        }
-    }
-}
-
-template <class T>
-void require_result(const View2<T>& view, std::size_t n_period, std::size_t n_star, const char* name) {
-    if (view.data == nullptr) {
-        return;
-    }
-    require_rows(view, name);
-    if (view.n_row != n_period || view.n_col != n_star) {
-        throw std::invalid_argument(std::string(name) + ": " + std::to_string(view.n_row) + " x " +
-                                    std::to_string(view.n_col) + " elements, expected " + std::to_string(n_period) +
-                                    " periods x " + std::to_string(n_star) + " series");
-    }
-}
-
 // Results of one tile at one period.
 struct TileResult {
     alignas(64) float power[width];
@@ -95,10 +50,7 @@ void put(const View2<T>& out, std::size_t row, const BoxTile& tile, const T* val
 } // namespace
 
 BoxSearch::BoxSearch(View1<const double> time, View2<const float> flux, View2<const float> error) {
-    require_rows(flux, "flux");
-    require_size(time, flux.n_row, "time");
-    require_times(time);
-    require_errors(error, flux);
+    require_stars(time, flux, error);
     stars_ = std::make_unique<const BoxStars>(time, flux, error);
 }
 

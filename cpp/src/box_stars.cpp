@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 namespace starskope {
 namespace {
@@ -65,9 +66,48 @@ struct Tiler {
     }
 };
 
+void require_times(View1<const double> time) {
+    if (time.size > std::size_t{1} << 28) {
+        throw std::invalid_argument("time: " + std::to_string(time.size) + " are more than a fixed-point sum can hold");
+    }
+    for (std::size_t i = 0; i < time.size; ++i) {
+        if (!std::isfinite(time.data[i]) || (i > 0 && time.data[i] <= time.data[i - 1])) {
+            throw std::invalid_argument(element("time", i, time.data[i]) + ": expected finite times that increase");
+        }
+    }
+}
+
+void require_errors(View2<const float> error, View2<const float> flux) {
+    if (error.data == nullptr) {
+        return;
+    }
+    require_rows(error, "error");
+    const bool over_time = error.n_row == flux.n_row && (error.n_col == flux.n_col || error.n_col == 1);
+    if (!over_time && !(error.n_row == 1 && error.n_col == flux.n_col)) {
+        throw std::invalid_argument("error: " + std::to_string(error.n_row) + " x " + std::to_string(error.n_col) +
+                                    " elements for " + std::to_string(flux.n_row) + " times and " +
+                                    std::to_string(flux.n_col) + " series");
+    }
+    for (std::size_t i = 0; i < error.n_row; ++i) {
+        for (std::size_t star = 0; star < error.n_col; ++star) {
+            if (error.data[i * error.stride + star] <= 0.0f) {
+                throw std::invalid_argument(element("error", i, error.data[i * error.stride + star]) + " of series " +
+                                            std::to_string(star) + ": expected more than 0, or NaN for missing");
+            }
+        }
+    }
+}
+
 } // namespace
 
-BoxStars::BoxStars(View1<const double> times, View2<const float> flux, View2<const float> error)
+void require_stars(View1<const double> time, View2<const float> flux, View2<const float> error) {
+    require_rows(flux, "flux");
+    require_size(time, flux.n_row, "time");
+    require_times(time);
+    require_errors(error, flux);
+}
+
+BoxStars::BoxStars(View1<const double> times, View2<const float> flux, View2<const float> error, BoxWeighing weighing)
     : n_star(flux.n_col), weight(flux.n_col) {
     const Errors errors{error};
     std::vector<std::size_t> count(n_star, 0), rows;
@@ -83,8 +123,9 @@ BoxStars::BoxStars(View1<const double> times, View2<const float> flux, View2<con
             time.push_back(times.data[i] - times.data[0]);
         }
     }
-    const bool over_time = error.data != nullptr && error.n_row > 1;
-    const bool per_point = over_time && error.n_col > 1;
+    const bool own = weighing == BoxWeighing::own;
+    const bool over_time = own || (error.data != nullptr && error.n_row > 1);
+    const bool per_point = own || (over_time && error.n_col > 1);
     if (over_time && !per_point && !rows.empty()) {
         double sum = 0.0;
         for (const std::size_t i : rows) {

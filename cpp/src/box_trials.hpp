@@ -9,14 +9,22 @@
 
 namespace starskope {
 
-// "name[i]=value"
-template <class T>
-std::string element(const char* name, std::size_t i, T value) {
-    return std::string(name) + "[" + std::to_string(i) + "]=" + std::to_string(value);
-}
-
 // Throws std::invalid_argument unless the trials fit together.
 void require_trials(const BoxTrials& trials);
+
+// Throws std::invalid_argument unless a result that is wanted is (n_period, n_star).
+template <class T>
+void require_result(const View2<T>& view, std::size_t n_period, std::size_t n_star, const char* name) {
+    if (view.data == nullptr) {
+        return;
+    }
+    require_rows(view, name);
+    if (view.n_row != n_period || view.n_col != n_star) {
+        throw std::invalid_argument(std::string(name) + ": " + std::to_string(view.n_row) + " x " +
+                                    std::to_string(view.n_col) + " elements, expected " + std::to_string(n_period) +
+                                    " periods x " + std::to_string(n_star) + " series");
+    }
+}
 
 // The plan of one period and the memory behind it.
 struct BoxPlanned {

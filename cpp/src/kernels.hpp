@@ -56,6 +56,9 @@ struct Kernels {
     void (*box_prepare)(const BoxPrepareJob&);
     void (*box_plan)(const BoxPlanJob&);
     void (*box_tile)(const BoxTileJob&);
+    void (*box_fold)(const BoxFoldJob&);
+    void (*box_join)(const BoxJoinJob&);
+    void (*box_scan)(const BoxScanJob&);
 };
 
 } // namespace starskope::detail

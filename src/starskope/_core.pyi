@@ -125,3 +125,27 @@ class BoxSearch:
         At each period the durations ``first <= k < last`` are tried, in bins of ``duration[first] / oversample``, as
         far as they leave a bin outside.
         """
+
+class BoxScan:
+    """Stars made ready for long grids of periods, as `BoxSearch` takes them."""
+
+    def __init__(
+        self, time: NDArray[np.float64], flux: NDArray[np.float32], error: NDArray[np.float32] | None = None
+    ) -> None: ...
+    def run(
+        self,
+        period: NDArray[np.float64],
+        *,
+        duration: NDArray[np.float64],
+        oversample: int,
+        first: NDArray[np.int32],
+        last: NDArray[np.int32],
+        likelihood: bool,
+        power: NDArray[np.float32],
+        inverted: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Write the gain of the best box, and of the best upside down, of every period and star (n_period, n_star).
+
+        Bins are at most ``duration[first] / oversample`` wide, their number a multiple of 16; points may count in the
+        bin beside their own.
+        """

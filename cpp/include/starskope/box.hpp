@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "starskope/view.hpp"
 
@@ -60,6 +61,33 @@ class BoxSearch {
 
   private:
     std::unique_ptr<const BoxStars> stars_;
+};
+
+struct ScannedStar;
+
+// The same search for grids of hundreds of thousands of periods over years, star by star, at a cost that hardly depends
+// on the number of points. Points are folded in stretches of time at frequencies that are good enough for each, and
+// stretches put together with their phases rounded: a point may count in the bin beside its own. So bins shall be finer
+// than for BoxSearch, and who wants the best box itself folds again at the peaks. Bins are at most duration[first] /
+// oversample wide; there are up to an eighth more than that needs, a multiple of 16 that goes into the period. A
+// duration counts as the nearest whole number of them.
+class BoxScan {
+  public:
+    // As for BoxSearch.
+    BoxScan(View1<const double> time, View2<const float> flux, View2<const float> error = {});
+    ~BoxScan();
+    BoxScan(BoxScan&&) noexcept;
+    BoxScan& operator=(BoxScan&&) noexcept;
+
+    std::size_t n_star() const;
+
+    // Writes the objective of the best dip and, where wanted, of the best brightening, (n_period, n_star); NaN and 0 as
+    // in BoxResult. May be called from several threads at a time. The result at a period depends on nothing else in the
+    // list; neighbours in a long list share work. Scratch memory is 64 MiB at most. Throws std::invalid_argument.
+    void run(const BoxTrials& trials, View2<float> power, View2<float> inverted = {}) const;
+
+  private:
+    std::vector<ScannedStar> stars_;
 };
 
 inline constexpr std::size_t max_box_bins = std::size_t{1} << 22; // in a period

@@ -77,4 +77,46 @@ struct BoxTileJob {
     int32_t* start;
 };
 
+// One star folded in stretches of time; see box_scan.cpp. Sums over phase bins are flux (2 n_bin: all bins, then all
+// bins once more), then weights alike; n_bin is a multiple of box_scan_bins.
+enum : size_t { box_scan_bins = 16 };
+
+// The points of a stretch that is not divided any further.
+struct BoxFoldJob {
+    const double* time; // (n_point,)
+    const int32_t* flux;
+    const int32_t* weight;
+    size_t n_point;
+    double centre; // time of phase 0
+    double frequency;
+    size_t n_bin;
+    uint32_t* scratch; // (n_point,)
+    int32_t* sums;     // written
+};
+
+// A stretch from its parts.
+struct BoxJoinJob {
+    const int32_t* const* part;   // (n_part,) sums of flux, from the bin that is the first one of the whole
+    const int32_t* const* weight; // the same of weights
+    size_t n_part;                // 1 or more
+    size_t n_bin;
+    int32_t* sums; // written
+};
+
+// The best box of a period from the parts of all times.
+struct BoxScanJob {
+    const int32_t* const* part;
+    const int32_t* const* weight;
+    size_t n_part;
+    size_t n_bin;
+    const int32_t* duration; // (n_duration,) bins, not decreasing, below n_bin
+    size_t n_duration;
+    bool likelihood;
+    double gain; // as in BoxStar
+    int32_t* running;
+    size_t running_size; // at least n_bin + longest + 2 * box_scan_bins; `running` holds twice as many
+    float* power;        // written
+    float* inverted;     // may be null
+};
+
 } // namespace starskope::detail

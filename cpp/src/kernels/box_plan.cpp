@@ -12,7 +12,7 @@ void find_bins(const BoxPlanJob& job, uint32_t* bin) {
     for (size_t i = 0; i < job.n_time; ++i) {
         const double x = time[i];
         double at = (x - period * __builtin_floor(x / period)) / bin_width;
-        at = at < 0.0 ? 0.0 : at;
+        at = at >= 0.0 ? at : 0.0; // no number where a period is too small for one
         at = at > last ? last : at;
         bin[i] = uint32_t(int32_t(at));
     }

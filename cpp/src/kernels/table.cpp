@@ -16,6 +16,9 @@ const Kernels kernels = {
     .box_prepare = box_prepare,
     .box_plan = box_plan,
     .box_tile = box_tile,
+    .box_fold = box_fold,
+    .box_join = box_join,
+    .box_scan = box_scan,
 };
 
 } // namespace starskope::detail::STARSKOPE_VARIANT

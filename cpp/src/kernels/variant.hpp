@@ -29,6 +29,9 @@ void lomb_scargle(const LombScargleJob& job);
 void box_prepare(const BoxPrepareJob& job);
 void box_plan(const BoxPlanJob& job);
 void box_tile(const BoxTileJob& job);
+void box_fold(const BoxFoldJob& job);
+void box_join(const BoxJoinJob& job);
+void box_scan(const BoxScanJob& job);
 
 extern const Kernels kernels;
 

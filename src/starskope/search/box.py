@@ -13,13 +13,12 @@ from starskope import _core
 from starskope.curves.shapes import increasing_times
 from starskope.parallel import map_ranges
 from starskope.search.box_result import BoxPeriodogram, Objective
-from starskope.validation import as_float32, as_float64, choice, integer_at_least, positive
+from starskope.search.box_trials import checked_durations, checked_errors, checked_periods, duration_windows
+from starskope.validation import as_float32, choice, integer_at_least, positive
 
 __all__ = ["BoxPeriodogram", "BoxSearch", "box_periodogram"]
 
-F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
 
 # Periods per call of the core: enough to plan them together, few enough to share among workers.
 _STEP = 64
@@ -103,14 +102,11 @@ class BoxSearch:
         if values.shape[0] != self.time.size:
             raise ValueError(f"flux has shape {values.shape}; expected ({self.time.size}, n_star): one row per time")
         self.n_star = values.shape[1]
-        errors = _errors(flux_err, self.time.size, self.n_star)
-        trial = as_float64(durations, "durations", 1)
-        if not trial.size or not (np.isfinite(trial) & (trial > 0.0)).all() or not (np.diff(trial) > 0.0).all():
-            raise ValueError(f"durations={trial}: expected one or more, in days, above 0 and increasing")
+        errors = checked_errors(flux_err, self.time.size, self.n_star)
         self.oversample = integer_at_least(oversample, "oversample", 1)
         self.objective: Objective = choice(objective, "objective", ("snr", "likelihood"))
         self.max_duty_cycle = positive(max_duty_cycle, "max_duty_cycle")
-        self.durations = trial
+        self.durations = checked_durations(durations)
         self.time0 = float(self.time[0]) if self.time.size else 0.0
         self._core = _core.BoxSearch(self.time, values, errors)
         self.weight: F64 = self._core.weight
@@ -149,11 +145,9 @@ class BoxSearch:
         ValueError
             A period that is not above 0 or holds more than four million bins, limits out of order.
         """
-        trial = as_float64(periods, "periods", 1)
-        if (bad := np.flatnonzero(~(np.isfinite(trial) & (trial > 0.0)))).size:
-            raise ValueError(f"periods[{bad[0]}]={trial[bad[0]]}: expected days above 0")
+        trial = checked_periods(periods)
         shape = (trial.size, self.n_star)
-        first, last = self._windows(trial, limits)
+        first, last = duration_windows(self.durations, trial, self.max_duty_cycle, limits)
         power = np.empty(shape, np.float32)
         upside_down = np.empty(shape, np.float32) if inverted else None
         depth = np.empty(shape, np.float32) if details else None
@@ -191,22 +185,6 @@ class BoxSearch:
             objective=self.objective,
         )
 
-    def _windows(self, periods: F64, limits: tuple[ArrayLike, ArrayLike] | None) -> tuple[I32, I32]:
-        """Return which durations each period tries: ``first <= k < last``."""
-        first = np.zeros(periods.size, np.int32)
-        last = np.searchsorted(self.durations, self.max_duty_cycle * periods, side="right").astype(np.int32)
-        if limits is None:
-            return first, last
-        low, high = (as_float64(limit, "limits", 1) for limit in limits)
-        if low.shape != periods.shape or high.shape != periods.shape or not ((low > 0.0) & (low <= high)).all():
-            raise ValueError(f"limits: expected shortest <= longest, above 0, each of shape {periods.shape}")
-        begin = np.searchsorted(self.durations, low * (1.0 - 1e-9), side="left")
-        above = np.searchsorted(self.durations, high * (1.0 + 1e-9), side="right")
-        # Where no duration lies between, the one that is nearest in ratio stands in.
-        edges = np.sqrt(self.durations[1:] * self.durations[:-1])
-        begin = np.where(above <= begin, np.searchsorted(edges, np.sqrt(low * high)), begin)
-        return begin.astype(np.int32), np.minimum(last, np.maximum(above, begin + 1)).astype(np.int32)
-
 
 def box_periodogram(
     time: ArrayLike,
@@ -234,19 +212,3 @@ def box_periodogram(
         max_duty_cycle=max_duty_cycle,
     )
     return search.periodogram(periods, limits=limits, inverted=inverted, details=details, workers=workers)
-
-
-def _errors(flux_err: ArrayLike | None, n_time: int, n_star: int) -> F32 | None:
-    if flux_err is None:
-        return None
-    errors = as_float32(flux_err, "flux_err", (1, 2))
-    if errors.ndim == 1:
-        errors = errors[:, None]
-    if errors.shape not in {(n_time, n_star), (n_time, 1), (1, n_star)}:
-        raise ValueError(
-            f"flux_err has shape {np.shape(flux_err)}; expected ({n_time}, {n_star}), ({n_time},) or (1, {n_star})"
-        )
-    if (errors <= 0.0).any():
-        i, star = np.argwhere(errors <= 0.0)[0]
-        raise ValueError(f"flux_err[{i}, {star}] = {errors[i, star]}: errors are above 0; NaN leaves a point out")
-    return errors
