@@ -44,7 +44,7 @@ def scanned_boxes(
     objective: str = "snr",
     since: float = 0.0,
 ) -> Boxes:
-    """Try every box, as ``reference_box.all_boxes`` does, on these bins; ``since`` is what the core counts times from."""
+    """Try every box, as ``reference_box.all_boxes`` does, on these bins; times count from ``since``."""
     n_bin = n_bins(period, bin_width)
     weight = np.ones_like(flux) if error is None else 1.0 / error**2
     there = np.isfinite(flux) & np.isfinite(weight) & (weight > 0)
