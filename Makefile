@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src cpp -name '*.py' -o -name '*.pyi' -o -name '*.cpp' -o -name '*.hpp' -o -name '*.txt' -o -name '*.in' -o -name '*.cmake')
 
-.PHONY: demo test test-cpp bench lint docs wheel format clean
+.PHONY: demo test test-cpp test-isas bench lint docs wheel format clean
 
 demo: $(VENV)/installed
 	$(BIN)/starskope demo demo
@@ -25,6 +25,10 @@ build/%/tested: $(VENV)/build $(SOURCES)
 	$(BIN)/cmake --build build/$*
 	$(BIN)/ctest --test-dir build/$* --output-on-failure
 	@touch $@
+
+# The instruction sets that are not this CPU's own, emulated: needs qemu-user and g++-aarch64-linux-gnu.
+test-isas: build/release/tested
+	.ci/isas $(abspath $(BIN)) build/release
 
 bench: $(VENV)/installed $(VENV)/bench
 	$(BIN)/python -m pytest bench -q $(BENCH)

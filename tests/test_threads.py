@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -142,10 +143,33 @@ def kernels() -> dict[str, Callable[[], bytes]]:
         _core.decode_plane(raw, 7, out)
         return out.tobytes()
 
-    return {"clip": clip, "sums": sums, "decode": decode}
+    def powers() -> bytes:
+        out = np.empty((129, 1003), np.float32)
+        periodogram = np.empty((128, 1003), np.float32)
+        _core.power_spectrum(data, out, None, 257)
+        _core.lomb_scargle(data, None, periodogram, 257)
+        return out.tobytes() + periodogram.tobytes()
+
+    def boxes() -> bytes:
+        out = np.empty((len(PERIODS), 1003), np.float32)
+        _core.BoxSearch(0.02 * np.arange(64.0), data).run(**box_trials(), power=out)
+        return out.tobytes()
+
+    return {"clip": clip, "sums": sums, "decode": decode, "powers": powers, "boxes": boxes}
 
 
-@pytest.mark.parametrize("name", ["clip", "sums", "decode"])
+PERIODS = np.linspace(0.3, 0.9, 40)
+
+
+def box_trials() -> dict[str, Any]:
+    """Give what one run of the box search needs but for its outputs."""
+    first, last = np.zeros(len(PERIODS), np.int32), np.full(len(PERIODS), 2, np.int32)
+    durations = np.array([0.05, 0.08])
+    trials = {"period": PERIODS, "duration": durations, "oversample": 3, "first": first, "last": last}
+    return {**trials, "likelihood": False}
+
+
+@pytest.mark.parametrize("name", ["clip", "sums", "decode", "powers", "boxes"])
 def test_eight_threads_at_once_get_the_same_bytes(name: str) -> None:
     function = kernels()[name]
     want = function()
@@ -159,17 +183,36 @@ def test_eight_threads_at_once_get_the_same_bytes(name: str) -> None:
         assert all(pool.map(many, range(8)))
 
 
+LONG_CALLS = (
+    *("aperture_sums", "clip", "decode_plane", "rfft", "power_spectrum", "spectrogram", "lomb_scargle"),
+    *("box_search_stars", "box_search_run"),
+)
+
+
+@functools.cache
 def long_calls() -> dict[str, Callable[[], None]]:
     """Give kernel calls that take at least some tens of milliseconds."""
     n = 2000
     image = np.ones((400, 400), np.float32)
     place, radius = np.full(n, 200.0), np.full(n, 60.0)
     total, area, n_bad = np.empty(n), np.empty(n), np.empty(n, np.int32)
-    data = series(1500, 8192)
+    data = np.tile(series(1500, 512), (1, 16))
     mean = np.empty(8192, np.float32)
     raw, out = bytes(200 << 20), np.empty((10_000, 5_000), np.float32)
     limits: dict[str, Any] = {"sigma_low": 1.5, "sigma_high": 1.5, "max_iters": 50, "center": "median"}
+    many = np.tile(data[:1024, :512], (1, 32))
+    power, periodogram = np.empty((513, 16384), np.float32), np.empty((512, 16384), np.float32)
+    imaginary, segments = np.empty_like(power), np.empty((15, 65, 16384), np.float32)
+    time_of_many = 0.02 * np.arange(1024.0)
+    stars = _core.BoxSearch(time_of_many[:64], many[:64])
+    boxes = np.empty((len(PERIODS), 16384), np.float32)
     return {
+        "rfft": lambda: _core.rfft(many, power, imaginary, 1024),
+        "power_spectrum": lambda: _core.power_spectrum(many, power, None, 1024),
+        "spectrogram": lambda: _core.spectrogram(many, segments, None, 128, 64),
+        "lomb_scargle": lambda: _core.lomb_scargle(many, None, periodogram, 1024),
+        "box_search_stars": lambda: _core.BoxSearch(time_of_many, many),
+        "box_search_run": lambda: stars.run(**box_trials(), power=boxes),
         "aperture_sums": lambda: _core.aperture_sums(image, place, place, radius, total, area, n_bad),
         "clip": lambda: _core.clip(data, **limits, mean=mean),
         "decode_plane": lambda: _core.decode_plane(raw, 0, out),
@@ -204,7 +247,7 @@ def calls_with_ticks(call: Callable[[], object]) -> int:
         ticker.join()
 
 
-@pytest.mark.parametrize("name", ["aperture_sums", "clip", "decode_plane"])
+@pytest.mark.parametrize("name", LONG_CALLS)
 def test_the_gil_is_released_while_a_kernel_works(name: str) -> None:
     assert calls_with_ticks(long_calls()[name]) == 3
 

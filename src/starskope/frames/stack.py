@@ -30,6 +30,7 @@ from starskope.frames.stacking import (
 )
 from starskope.parallel import submit
 from starskope.transfer.weburi import is_remote
+from starskope.validation import as_array, is_array
 
 __all__ = ["Clipped", "Stack", "StackAccumulator", "clip_series", "combine", "stack", "stack_async"]
 
@@ -47,16 +48,17 @@ def stack(
     max_bytes: int = 2 << 30,
     checksums: bool = False,
     options: Any = None,
+    out: Any = None,
 ) -> Stack:
     """Stack frames: per pixel the sigma-clipped mean, the mean or the median over time.
 
     Parameters
     ----------
     frames : array_like (n_time, n_row, n_col), paths, Table or URIs
-        An array (NaN = missing); a list of FITS files, or a folder (the ``*.fits`` in and below it, by name); a list
-        of `Frame`; or a Table from `find_ffis` or a list of ``s3://`` or ``https://`` addresses, which stream. Files of
-        any BITPIX, all of one shape, are stacked on their own pixel grid, as they are: nothing is masked, aligned or
-        subtracted.
+        An array of any library (NaN = missing), used in place where it is native C-contiguous float32; a list of FITS
+        files, or a folder (the ``*.fits`` in and below it, by name); a list of `Frame`; or a Table from `find_ffis` or
+        a list of ``s3://`` or ``https://`` addresses, which stream. Files of any BITPIX, all of one shape, are stacked
+        on their own pixel grid, as they are: nothing is masked, aligned or subtracted.
     method : {"sigma_clip", "mean", "median"}
         What the image holds. Every method gives ``count`` and ``std`` too.
     sigma, max_iters, center
@@ -75,6 +77,9 @@ def stack(
         Verify CHECKSUM cards and tell in ``meta["notes"]``; reads files twice.
     options : TransferOptions, optional
         For streams.
+    out : (n_row, n_col) float32, optional
+        Where the image goes, C-contiguous or a range of columns, apart from the frames; `Stack.image` is it then. Not
+        for streams.
 
     Returns
     -------
@@ -102,12 +107,13 @@ def stack(
     settings = StackSettings(clip, on_error, block_frames, max_bytes, checksums, workers)
     source = _resolve(frames)
     if isinstance(source, _Remote):
+        _refuse_out(out)
         from starskope.frames import stream
         from starskope.transfer.facade import run_sync
 
         folded: Stack = run_sync(stream.fold(frames, StackAccumulator(settings), options=options, workers=workers))
         return folded
-    return _stack_here(source, settings)
+    return _stack_here(source, settings, out)
 
 
 def stack_async(
@@ -123,17 +129,24 @@ def stack_async(
     max_bytes: int = 2 << 30,
     checksums: bool = False,
     options: Any = None,
+    out: Any = None,
 ) -> Awaitable[Stack]:
     """Stack frames as `stack` does, without blocking the running event loop; parameters as there."""
     clip = ClipSettings(method, sigma, max_iters, center)
     settings = StackSettings(clip, on_error, block_frames, max_bytes, checksums, workers)
     source = _resolve(frames)
     if isinstance(source, _Remote):
+        _refuse_out(out)
         from starskope.frames import stream
 
         folded: Awaitable[Stack] = stream.fold(frames, StackAccumulator(settings), options=options, workers=workers)
         return folded
-    return asyncio.wrap_future(submit(_stack_here, source, settings))
+    return asyncio.wrap_future(submit(_stack_here, source, settings, out))
+
+
+def _refuse_out(out: Any) -> None:
+    if out is not None:
+        raise ValueError("out: the shape of streamed frames is not known before they come; leave it out")
 
 
 class _Remote:
@@ -148,8 +161,8 @@ def _resolve(frames: Any) -> _Remote | list[Path] | NDArray[Any]:
             return _Remote()
         folder = Path(frames)
         return sorted(folder.rglob("[!.]*.fits"), key=lambda path: (path.name, path)) if folder.is_dir() else [folder]
-    if isinstance(frames, np.ndarray) and frames.dtype.kind not in "US":
-        return frames
+    if is_array(frames) and not (isinstance(frames, np.ndarray) and frames.dtype.kind in "US"):
+        return as_array(frames, "frames")
     items = list(frames)
     if not items:
         return []
@@ -166,5 +179,5 @@ def _resolve(frames: Any) -> _Remote | list[Path] | NDArray[Any]:
     return np.ma.stack(images) if any(isinstance(image, np.ma.MaskedArray) for image in images) else np.stack(images)
 
 
-def _stack_here(source: list[Path] | NDArray[Any], settings: StackSettings) -> Stack:
-    return stack_files(source, settings) if isinstance(source, list) else stack_array(source, settings)
+def _stack_here(source: list[Path] | NDArray[Any], settings: StackSettings, out: Any) -> Stack:
+    return stack_files(source, settings, out) if isinstance(source, list) else stack_array(source, settings, out)

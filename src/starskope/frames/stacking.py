@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from starskope.frames.planes import PlaneFile
 from starskope.frames.stacked import Combiner, Stack, combine, kept_cards
 from starskope.frames.wcs import has_wcs
 from starskope.parallel import map_ranges, ranges, resolve_workers
-from starskope.validation import as_float32, choice, integer_at_least
+from starskope.validation import as_float32, as_out, choice, integer_at_least
 
 __all__ = ["OnError", "StackAccumulator", "StackSettings", "require_one_shape", "stack_array", "stack_files"]
 
@@ -53,9 +53,11 @@ class StackSettings:
 class _Planes:
     """Image, count and std of a stack, filled by bands of rows."""
 
-    def __init__(self, shape: tuple[int, int], settings: StackSettings) -> None:
+    def __init__(
+        self, shape: tuple[int, int], settings: StackSettings, image: NDArray[np.float32] | None = None
+    ) -> None:
         self.settings = settings
-        self.image = np.empty(shape, np.float32)
+        self.image = np.empty(shape, np.float32) if image is None else image
         self.count = np.empty(shape, np.int32)
         self.std = np.empty(shape, np.float32)
 
@@ -83,27 +85,39 @@ class _Planes:
         return Stack(self.image, self.count, self.std, None, kept_cards(header), n_frame, meta)
 
 
-def stack_array(frames: NDArray[Any], settings: StackSettings) -> Stack:
-    """Stack an array (n_time, n_row, n_col); what is no native float32 is converted by bands of rows."""
+def stack_array(frames: NDArray[Any], settings: StackSettings, out: Any = None) -> Stack:
+    """Stack an array (n_time, n_row, n_col); what is no native float32 is converted by bands of rows.
+
+    ``out`` (n_row, n_col) takes the image.
+    """
     if frames.ndim != 3:
         raise ValueError(f"frames: expected (n_time, n_row, n_col), got shape {frames.shape}")
     n_time, n_row, n_col = frames.shape
     if n_time == 0:
         raise ValueError("stack needs at least one frame, got none")
+    image = as_out(out, "out", (n_row, n_col), inputs=(frames,))
     block_frames = settings.block_frames or n_time
     in_place = frames.dtype == np.float32 and frames.dtype.isnative and frames.flags.c_contiguous
     parts = []
     for first, last in ranges(n_time, block_frames):
-        planes = _Planes((n_row, n_col), settings)
+        planes = _Planes((n_row, n_col), settings, image if block_frames >= n_time else None)
         rows = n_row if in_place else _band_rows(last - first, n_col, settings)
         for start, stop in ranges(n_row, max(rows, 1)):
             planes.fill(start, stop, as_float32(frames[first:last, start:stop], "frames"))
         parts.append(planes.stack({}, last - first, {}, []))
-    return parts[0] if len(parts) == 1 else combine(parts)
+    return parts[0] if len(parts) == 1 else _with_image_in(image, combine(parts))
 
 
-def stack_files(paths: Sequence[Path], settings: StackSettings) -> Stack:
-    """Stack files on disk, exactly, reading the same rows of all of them at a time; or in blocks when asked."""
+def _with_image_in(image: NDArray[np.float32], stack: Stack) -> Stack:
+    image[:] = stack.image
+    return replace(stack, image=image)
+
+
+def stack_files(paths: Sequence[Path], settings: StackSettings, out: Any = None) -> Stack:
+    """Stack files on disk, exactly, reading the same rows of all of them at a time; or in blocks when asked.
+
+    ``out`` (n_row, n_col) takes the image.
+    """
     if not paths:
         raise ValueError("stack needs at least one frame, got none")
     if settings.block_frames is not None:
@@ -111,7 +125,8 @@ def stack_files(paths: Sequence[Path], settings: StackSettings) -> Stack:
         accumulator.begin(tuple(map(str, paths)))
         for index, path in enumerate(paths):
             accumulator.put(index, _frame_or_error(index, path, settings))
-        return accumulator.result()
+        made = accumulator.result()
+        return made if out is None else _with_image_in(as_out(out, "out", made.image.shape), made)
     found: list[tuple[int, PlaneFile]] = []
     left_out: dict[str, str] = {}
     for index, path in enumerate(paths):
@@ -126,7 +141,7 @@ def stack_files(paths: Sequence[Path], settings: StackSettings) -> Stack:
     if not files:
         raise _nothing_left(left_out)
     n_row, n_col = files[0].shape
-    planes = _Planes((n_row, n_col), settings)
+    planes = _Planes((n_row, n_col), settings, as_out(out, "out", (n_row, n_col)))
     for start, stop in ranges(n_row, _band_rows(len(files), n_col, settings)):
         planes.fill(start, stop, _read_band(files, start, stop, settings.workers))
     notes = [checksum_note(file.read_all(), name=file.name) for file in files] if settings.checksums else []

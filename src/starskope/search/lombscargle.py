@@ -35,6 +35,7 @@ def lomb_scargle(
     frequency_max: float | None = None,
     axis: int = 0,
     workers: int = 1,
+    out: Any = None,
 ) -> Spectra:
     """Lomb-Scargle periodograms of many series at once.
 
@@ -59,6 +60,8 @@ def lomb_scargle(
         Axis of time in arrays.
     workers : int
         Compute threads, -1 = all CPUs of this process; the result has the same bytes for any number.
+    out : (n_freq, n_star) float32, optional
+        Where the powers go, C-contiguous or a range of columns; `Spectra.power` is it then. No input may lie in it.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def lomb_scargle(
     step = 1.0 / (oversample * grid.n_time * grid.cadence_days)
     n_freq = _count(top, step, grid)
     regular = grid.is_regular(top)
-    power = np.empty((n_freq, series.n_star), dtype=np.float32)
+    power = series.result(out, (n_freq, series.n_star))
     n_point = np.zeros(series.n_star, dtype=np.int64)
     baseline = np.zeros(series.n_star)
     days = series.given_places() * grid.cadence_days

@@ -35,6 +35,7 @@ def power_spectrum(
     oversample: int = 1,
     axis: int = 0,
     workers: int = 1,
+    out: Any = None,
 ) -> Spectra:
     """Power spectra of many series at once.
 
@@ -53,6 +54,8 @@ def power_spectrum(
         Axis of time in an array; 1 costs a transposing copy. The result is (n_freq, n_star) either way.
     workers : int
         Compute threads, -1 = all CPUs of this process; the result has the same bytes for any number.
+    out : (n // 2 + 1, n_star) float32, optional
+        Where the powers go, C-contiguous or a range of columns; `Spectra.power` is it then. No input may lie in it.
 
     Returns
     -------
@@ -99,7 +102,7 @@ def power_spectrum(
         raise ValueError(f"oversample={oversample} asks for {n_fft // 2 + 1} frequencies: give less")
     values = window_values(window, grid.n_time)
     regular = grid.is_regular(grid.nyquist)
-    power = np.empty((n_fft // 2 + 1, series.n_star), dtype=np.float32)
+    power = series.result(out, (n_fft // 2 + 1, series.n_star))
 
     def transform(start: int, stop: int) -> None:
         out = power[:, start:stop]

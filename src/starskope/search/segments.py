@@ -34,6 +34,7 @@ def spectrogram(
     window: Window = "hann",
     axis: int = 0,
     workers: int = 1,
+    out: Any = None,
 ) -> Spectrogram:
     """Spectrograms of many series at once.
 
@@ -54,6 +55,8 @@ def spectrogram(
         Axis of time in an array.
     workers : int
         Compute threads, -1 = all CPUs of this process; the result has the same bytes for any number.
+    out : (n_segment, segment // 2 + 1, n_star) float32, optional
+        Where the powers go, C-contiguous or a range of stars; `Spectrogram.power` is it then. No input may lie in it.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def spectrogram(
             "put the series on one, or use lomb_scargle"
         )
     values = window_values(window, segment)
-    power = np.empty((n_segment, segment // 2 + 1, series.n_star), dtype=np.float32)
+    power = series.result(out, (n_segment, segment // 2 + 1, series.n_star))
 
     def transform(start: int, stop: int) -> None:
         _core.spectrogram(series.on_grid(series.block(start, stop)), power[:, :, start:stop], values, segment, step)

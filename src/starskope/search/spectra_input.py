@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from starskope.curves.container import LightCurves
 from starskope.search.cadence import Grid, cadence_in_days, fit_grid, regular_grid
+from starskope.validation import as_array, as_out
 
 __all__ = ["STARS_PER_BLOCK", "SeriesBatch", "read_series"]
 
@@ -72,6 +73,10 @@ class SeriesBatch:
         laid = np.full((self.grid.n_time, *block.shape[1:]), filler, dtype=np.float32)
         laid[self.grid.place] = block
         return laid
+
+    def result(self, out: Any, shape: tuple[int, ...]) -> F32:
+        """Return what powers of this shape go to: ``out``, checked, or a new array."""
+        return as_out(out, "out", shape, inputs=(self.values, self.errors, self.time))
 
     def given_places(self) -> NDArray[np.float64]:
         """Return where the given cadences stand on the grid, in cadences from its first place, not rounded."""
@@ -169,10 +174,7 @@ def _real(value: Any, caller: str, name: str) -> NDArray[Any]:
     """Return an array of real numbers as it is; masked elements become NaN."""
     if hasattr(value, "to_value"):
         raise TypeError(f"{caller}: {name} has a unit; give plain numbers ({name}.value)")
-    try:
-        array: NDArray[Any] = np.asanyarray(value)
-    except ValueError as error:
-        raise TypeError(f"{caller}: {name}: expected an array of real numbers ({error})") from None
+    array = as_array(value, f"{caller}: {name}")
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{caller}: {name}: expected an array of real numbers, got dtype {array.dtype}")
     if isinstance(array, np.ma.MaskedArray):
