@@ -32,6 +32,7 @@ TOP_MODULES = {**dict.fromkeys(_JOB, "job"), **dict.fromkeys(_CLI, "cli")}
 
 _CUTOUTS = {f"frames/cutout_{part}.py" for part in ("call", "ccds", "frames", "pixels", "tasks")}
 MAY_AWAIT = {
+    "frames/beside.py",
     "frames/decoding.py",
     "frames/sources.py",
     "frames/stream.py",

@@ -18,23 +18,27 @@ namespace py = pybind11;
 // Array with native elements of type T and n_axis axes, aligned; writable when asked. Raises TypeError or ValueError.
 template <class T>
 py::array checked(const py::object& value, const char* name, int n_axis, bool writable) {
-    const std::string expected = "an array of " + std::string(py::str(py::dtype::of<T>())) + " with " +
-                                 std::to_string(n_axis) + (n_axis == 1 ? " axis" : " axes");
+    // Worded only where it is told: the name of a dtype takes longer than many a call.
+    const auto otherwise = [&](const char* more) {
+        refuse(name, value,
+               "an array of " + std::string(py::str(py::dtype::of<T>())) + " with " + std::to_string(n_axis) +
+                   (n_axis == 1 ? " axis" : " axes") + more);
+    };
     if (!py::isinstance<py::array>(value)) {
-        refuse(name, value, expected);
+        otherwise("");
     }
     auto array = py::reinterpret_borrow<py::array>(value);
     if (!array.dtype().equal(py::dtype::of<T>())) {
-        refuse(name, value, expected + " in native byte order");
+        otherwise(" in native byte order");
     }
     if (array.ndim() != n_axis) {
-        refuse(name, value, expected);
+        otherwise("");
     }
     if ((array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) {
-        refuse(name, value, expected + ", aligned");
+        otherwise(", aligned");
     }
     if (writable && !array.writeable()) {
-        refuse(name, value, expected + ", writable");
+        otherwise(", writable");
     }
     return array;
 }

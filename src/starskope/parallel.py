@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-__all__ = ["available_cpus", "map_ranges", "ranges", "resolve_workers", "spawn", "submit", "submit_brief"]
+__all__ = ["available_cpus", "map_ranges", "ranges", "resolve_workers", "spawn", "submit"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -153,7 +153,6 @@ def spawn(module: str, *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[byte
 
 
 _pool: ThreadPoolExecutor | None = None
-_brief: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
@@ -170,21 +169,9 @@ def submit(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -
         return _pool.submit(function, *args, **kwargs)
 
 
-def submit_brief(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-    """Run ``function`` in one thread that is kept for tasks of a millisecond, so that no long one holds them up.
-
-    For what an event loop cannot do itself and must not wait for, such as making room for the bytes that come.
-    """
-    global _brief  # noqa: PLW0603 - as `submit`
-    with _pool_lock:
-        if _brief is None:
-            _brief = ThreadPoolExecutor(1, thread_name_prefix="starskope-brief")
-        return _brief.submit(function, *args, **kwargs)
-
-
 def _forget_pool() -> None:
-    global _pool, _brief, _pool_lock
-    _pool, _brief, _pool_lock = None, None, threading.Lock()
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

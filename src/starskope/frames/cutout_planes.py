@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starskope.errors import FrameError
-from starskope.frames.planes import decode_rows
+from starskope.frames.planes import Encoding
 from starskope.layout.fits import ImagePlane, iter_hdus, locate_image
 
 __all__ = ["cut_planes"]
@@ -74,7 +74,7 @@ def _uncertainty(data: bytes, plane: ImagePlane, name: str) -> ImagePlane | None
 
 def _decoded(data: bytes, plane: ImagePlane, name: str) -> F32:
     image = np.empty((plane.n_row, plane.n_col), np.float32)
-    decode_rows(data, plane.offset, plane, name, image)
+    Encoding.of(plane, name).decode(data, plane.offset, image)
     return image
 
 

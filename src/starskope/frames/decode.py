@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from starskope.errors import FrameError
 from starskope.frames.checksums import checksum_note
-from starskope.frames.planes import PlaneFile, decode_rows
+from starskope.frames.planes import Encoding, PlaneFile
 from starskope.layout.fits import ImagePlane, locate_image, science_region
 
 __all__ = ["Frame", "checksum_note", "decode_frame", "frame_of", "read_frame"]
@@ -162,7 +162,7 @@ def decode_frame(
     """
     plane = locate_image(buffer, name=name)
     image = _plane_array(plane, name, out)
-    decode_rows(buffer, plane.offset, plane, name, image)
+    Encoding.of(plane, name).decode(buffer, plane.offset, image)
     return frame_of(image, plane, index, name, checksum_note(buffer, name=name) if checksums else "")
 
 

@@ -1,6 +1,6 @@
-"""A frame in the pieces in which it came, and its plane decoded row by row while the rest is on its way.
+"""A frame in the pieces in which it came, and its plane decoded piece by piece while the rest is on its way.
 
-Owns the rows that lie across the edges of pieces. A fast way of `decode_frame`: wherever the plane is not where
+Owns the values that lie across the edges of pieces. A fast way of `decode_frame`: wherever the plane is not where
 missions put it, or not whole, the joined pieces are decoded instead. Refuses the network and the threads
 (``frames.decoding``).
 """
@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from starskope.errors import FrameError
 from starskope.frames.decode import Frame, decode_frame, frame_of
-from starskope.frames.planes import decode_rows
+from starskope.frames.plane_pool import PlanePool
+from starskope.frames.planes import Encoding
 from starskope.layout.fits import FFI_LEAD, ImagePlane, locate_image
 
 __all__ = ["PieceDecoder", "decode_pieces"]
 
-_STEP_BYTES = 1 << 20  # what is joined is still in the cache when its rows are decoded
-
 
 class PieceDecoder:
-    """Decodes one plane from pieces; its methods may take long, and never run two at a time.
+    """Decodes one plane from pieces, each still in the cache into which it was received.
 
     Parameters
     ----------
@@ -29,78 +28,81 @@ class PieceDecoder:
         Bytes that will come in all, from the start of the file.
     index, name
         As `decode_frame` takes them.
+    pool : PlanePool, optional
+        Where the memory of the plane comes from.
     """
 
-    def __init__(self, n_bytes: int, *, index: int = 0, name: str = "frame") -> None:
+    def __init__(self, n_bytes: int, *, index: int = 0, name: str = "frame", pool: PlanePool | None = None) -> None:
         self._n_bytes, self._index, self._name = n_bytes, index, name
+        self._pool = pool or PlanePool(0)
         self._plane: ImagePlane | None = None
         self._image: NDArray[np.float32] = np.empty((0, 0), np.float32)
-        self._n_skip = self._row = 0
+        self._values = self._image.reshape(1, -1)
+        self._n_skip = self._n_done = 0
         self._torn = b""
 
-    def feed(self, pieces: list[bytes]) -> bool:
-        """Decode the rows that the next pieces hold, and empty the list; False, and all as it was, where it cannot.
+    @property
+    def is_complete(self) -> bool:
+        """Whether every value was decoded."""
+        return self._plane is not None and self._n_done == self._values.size
 
-        The first call needs `FFI_LEAD` bytes, or all that will come.
+    def begin(self, head: bytes | memoryview) -> bool:
+        """Find the plane, given the first `FFI_LEAD` bytes or all that will come; False where it is not there.
+
+        The same bytes are to be fed afterwards.
         """
-        if self._plane is None and not self._begin(pieces):
-            return False
-        self._fill(pieces)
+        try:
+            plane = locate_image(head[:FFI_LEAD], name=self._name, complete=False)
+            self._encoding = Encoding.of(plane, self._name)
+        except FrameError:
+            return False  # longer headers, no image where missions put it, or damage to be told with the whole at hand
+        if plane.offset + plane.n_bytes > self._n_bytes:
+            return False  # nor is memory taken for a plane that a damaged header makes up
+        self._plane, self._n_skip = plane, plane.offset
+        self._image = self._pool.plane(plane.n_row, plane.n_col)
+        self._values = self._image.reshape(1, -1)
         return True
 
+    def feed(self, piece: bytes | memoryview) -> None:
+        """Decode the values that the next piece holds; it may change afterwards."""
+        if self._plane is None or self._n_done == self._values.size:
+            return
+        at = min(self._n_skip, len(piece))
+        self._n_skip -= at
+        n_each = abs(self._plane.bitpix) // 8
+        if self._torn:
+            at = n_each - len(self._torn)
+            torn = self._torn + bytes(piece[:at])
+            self._torn = b""
+            if len(torn) < n_each:
+                self._torn = torn
+                return
+            self._decode(torn, 0, 1)
+        n_value = min((len(piece) - at) // n_each, self._values.size - self._n_done)
+        self._decode(piece, at, n_value)
+        if self._n_done < self._values.size:
+            self._torn = bytes(piece[at + n_value * n_each :])
+
     def finish(self, pieces: list[bytes]) -> Frame:
-        """Return the frame, given what was not fed yet.
+        """Return the frame; all its bytes are in `pieces` where none were fed.
 
         Raises
         ------
         FrameError
             As `decode_frame`.
         """
-        if not self.feed(pieces):
+        if self._plane is None:
             whole = b"".join(pieces)
             pieces.clear()
             return decode_frame(whole, index=self._index, name=self._name)
-        if self._plane is None or self._row < self._plane.n_row:
+        if not self.is_complete:
             raise FrameError(f"{self._name} is truncated: fewer bytes came than were announced; fetch it again")
         return frame_of(self._image, self._plane, self._index, self._name)
 
-    def _begin(self, pieces: list[bytes]) -> bool:
-        head, n_head = b"", 0
-        while len(head) < FFI_LEAD and n_head < len(pieces):
-            head = head + pieces[n_head] if head else pieces[n_head]
-            n_head += 1
-        try:
-            plane = locate_image(head, name=self._name, complete=False)
-        except FrameError:
-            return False  # longer headers, or no image where missions put it
-        if plane.offset + plane.n_bytes > self._n_bytes:
-            return False  # nor is memory taken for a plane that a damaged header makes up
-        self._plane, self._n_skip = plane, plane.offset
-        self._image = np.empty((plane.n_row, plane.n_col), np.float32)
-        return True
-
-    def _fill(self, pieces: list[bytes]) -> None:
-        """Decode the rows that the pieces hold whole, some pieces at a time, and keep the rest for the next."""
-        plane = self._plane
-        if plane is None:
-            return
-        row_bytes = abs(plane.bitpix) // 8 * plane.n_col
-        pieces.reverse()
-        while pieces:
-            rows = [self._torn]
-            n_bytes = len(self._torn)
-            while pieces and n_bytes < _STEP_BYTES:
-                rows.append(pieces.pop())
-                n_bytes += len(rows[-1])
-            buffer = b"".join(rows)
-            begin = min(self._n_skip, n_bytes)
-            self._n_skip -= begin
-            n_row = min((n_bytes - begin) // row_bytes, plane.n_row - self._row)
-            if n_row:
-                decode_rows(buffer, begin, plane, self._name, self._image[self._row : self._row + n_row])
-            self._row += n_row
-            begin += n_row * row_bytes
-            self._torn = buffer[begin:] if self._row < plane.n_row else b""
+    def _decode(self, buffer: bytes | memoryview, offset: int, n_value: int) -> None:
+        if n_value:
+            self._encoding.decode(buffer, offset, self._values[:, self._n_done : self._n_done + n_value])
+            self._n_done += n_value
 
 
 def decode_pieces(pieces: list[bytes], *, index: int = 0, name: str = "frame") -> Frame:
@@ -123,4 +125,13 @@ def decode_pieces(pieces: list[bytes], *, index: int = 0, name: str = "frame") -
     FrameError
         As `decode_frame`.
     """
-    return PieceDecoder(sum(map(len, pieces)), index=index, name=name).finish(pieces)
+    decoder = PieceDecoder(sum(map(len, pieces)), index=index, name=name)
+    head, n_head = b"", 0
+    while len(head) < FFI_LEAD and n_head < len(pieces):
+        head = head + pieces[n_head] if head else pieces[n_head]
+        n_head += 1
+    if decoder.begin(head):
+        pieces.reverse()
+        while pieces:
+            decoder.feed(pieces.pop())
+    return decoder.finish(pieces)

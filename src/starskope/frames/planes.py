@@ -21,52 +21,73 @@ from starskope import _core
 from starskope.errors import FrameError
 from starskope.layout.fits import ImagePlane, locate_image
 
-__all__ = ["PlaneFile", "decode_rows", "read_bytes"]
+__all__ = ["Encoding", "PlaneFile", "read_bytes"]
 
 _RAW_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _HEADER_BYTES = 16 * 2880
 _STEP_BYTES = 1 << 20  # what is read at once stays in cache until it is decoded, and its pages are used again
 
 
-def decode_rows(buffer: Any, offset: int, plane: ImagePlane, name: str, out: NDArray[np.float32]) -> None:
-    """Decode consecutive rows of a plane.
+@dataclass(frozen=True)
+class Encoding:
+    """How the values of a plane are stored; made by `Encoding.of`.
 
-    Parameters
+    Attributes
     ----------
-    buffer : bytes-like
-        Holds the rows, the first of them at byte ``offset``.
-    offset : int
-        As said.
-    plane : ImagePlane
-        What the plane is made of; ``BZERO + BSCALE * value`` is stored, BLANK as NaN.
-    name : str
-        What messages call the file.
-    out : ndarray of float32, shape (n, n_col)
-        Written; contiguous rows. Float32 planes without scaling keep every bit, other values round to float32.
-
-    Raises
-    ------
-    FrameError
-        Scaling cards that are no finite numbers.
+    bitpix : int
+        As in FITS.
+    scale, zero : float
+        ``zero + scale * value`` is meant.
+    blank : int or None
+        The integer that stands for a missing value.
     """
-    scale = _scaling(plane.header, "BSCALE", 1.0, name)
-    zero = _scaling(plane.header, "BZERO", 0.0, name)
-    if plane.bitpix == -32 and scale == 1.0 and zero == 0.0:
-        _core.decode_plane(buffer, offset, out)
-        return
-    raw = np.frombuffer(buffer, np.dtype(_RAW_DTYPES[plane.bitpix]), out.size, offset).reshape(out.shape)
-    values = raw.astype(np.float64)
-    if scale != 1.0:
-        values *= scale
-    if zero != 0.0:
-        values += zero
-    with np.errstate(over="ignore"):
-        out[...] = values
-    blank = plane.header.get("BLANK")
-    if blank is not None and plane.bitpix > 0:
-        if isinstance(blank, bool) or not isinstance(blank, int):
+
+    bitpix: int
+    scale: float
+    zero: float
+    blank: int | None
+
+    @classmethod
+    def of(cls, plane: ImagePlane, name: str) -> Encoding:
+        """Read the cards of a plane; `name` is what messages call the file.
+
+        Raises
+        ------
+        FrameError
+            Scaling cards that are no finite numbers, or a BLANK of integers that is none.
+        """
+        blank = plane.header.get("BLANK") if plane.bitpix > 0 else None
+        if blank is not None and (isinstance(blank, bool) or not isinstance(blank, int)):
             raise FrameError(f"{name}: BLANK is {blank!r}, expected an integer; the header is damaged")
-        out[raw == blank] = np.nan
+        scale = _scaling(plane.header, "BSCALE", 1.0, name)
+        return cls(plane.bitpix, scale, _scaling(plane.header, "BZERO", 0.0, name), blank)
+
+    def decode(self, buffer: Any, offset: int, out: NDArray[np.float32]) -> None:
+        """Decode consecutive values.
+
+        Parameters
+        ----------
+        buffer : bytes-like
+            Holds the values, the first of them at byte ``offset``.
+        offset : int
+            As said.
+        out : ndarray of float32, shape (n, m)
+            Written; contiguous rows. Float32 planes without scaling keep every bit, other values round to float32,
+            BLANK becomes NaN.
+        """
+        if self.bitpix == -32 and self.scale == 1.0 and self.zero == 0.0:
+            _core.decode_plane(buffer, offset, out)
+            return
+        raw = np.frombuffer(buffer, np.dtype(_RAW_DTYPES[self.bitpix]), out.size, offset).reshape(out.shape)
+        values = raw.astype(np.float64)
+        if self.scale != 1.0:
+            values *= self.scale
+        if self.zero != 0.0:
+            values += self.zero
+        with np.errstate(over="ignore"):
+            out[...] = values
+        if self.blank is not None:
+            out[raw == self.blank] = np.nan
 
 
 def _scaling(header: Mapping[str, Any], card: str, default: float, name: str) -> float:
@@ -137,6 +158,7 @@ class PlaneFile:
         """Decode rows ``start`` to ``stop`` into ``out`` (stop - start, n_col), reading only their bytes."""
         row_bytes = abs(self.plane.bitpix) // 8 * self.plane.n_col
         step = max(1, _STEP_BYTES // row_bytes)
+        encoding = Encoding.of(self.plane, self.name)
         with self.path.open("rb", buffering=0) as file:
             for first in range(start, stop, step):
                 last = min(first + step, stop)
@@ -144,7 +166,7 @@ class PlaneFile:
                 data = read_bytes(file, self.plane.offset + first * row_bytes, n_bytes)
                 if len(data) < n_bytes:
                     raise FrameError(f"{self.name} became shorter while it was read: is it still being written?")
-                decode_rows(data, 0, self.plane, self.name, out[first - start : last - start])
+                encoding.decode(data, 0, out[first - start : last - start])
 
     def read_all(self) -> bytearray:
         """Return the bytes of the whole file, as for checksums."""

@@ -6,15 +6,14 @@ to cache: a frame read twice is fetched twice. What counts as a list of frames i
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from starskope import parallel
 from starskope.errors import FrameError
+from starskope.frames.beside import beside
 from starskope.frames.locations import locate
 from starskope.layout.fits import FFI_PLANE_REQUEST, locate_image, padded, plane_request
 from starskope.transfer.checks import Extent
@@ -27,7 +26,7 @@ from starskope.transfer.weburi import is_remote, parse_uri
 
 __all__ = ["FrameSource", "Pieces", "open_source"]
 
-_STEP_BYTES = 1 << 20
+_STEP_BYTES = 1 << 18  # stays in cache until it is decoded
 
 
 class Pieces:
@@ -50,21 +49,13 @@ class Pieces:
         self.held.clear()
         self.n_come = 0
 
-    def add(self, piece: bytes) -> None:
-        """Take the next bytes."""
-        self.held.append(piece)
+    def add(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes; those of a memoryview are lent, and void when this returns."""
+        self.held.append(bytes(piece))  # no copy of bytes
         self.n_come += len(piece)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the next bytes should wait for `room`."""
-        return False
-
-    async def room(self) -> None:
-        """Wait until no longer full."""
-
     async def whole(self) -> list[bytes] | None:
-        """Return all that came; None where some of it was taken away, which is only done when the plane is in it."""
+        """Return all that came; None where some of it was not kept, which is only so when the plane is in it."""
         return self.held
 
 
@@ -118,7 +109,7 @@ class FrameSource(ABC):
         return _joined(into.held)
 
     async def gather(self, index: int, into: Pieces) -> None:
-        """Read what `fetch` reads into pieces, which may be taken away while more follow; raises as `read`."""
+        """Read what `fetch` reads into pieces, which need not keep them; raises as `read`."""
         request = self.n_bytes(index)
         if request == 0:
             return
@@ -152,8 +143,7 @@ class _FileSource(FrameSource):
     async def _read_into(self, index: int, start: int, stop: int, into: Pieces) -> None:
         if start == 0:
             into.begin(stop)
-        for piece in await asyncio.wrap_future(parallel.submit(_read_file, self.locations[index], start, stop)):
-            into.add(piece)
+        await beside(_read_file, self.locations[index], start, stop, into)
 
 
 class _ObjectSource(FrameSource):
@@ -185,10 +175,11 @@ class _Sink:
         if extent.start == 0:
             self._into.begin(extent.stop)
 
+    def take(self, view: memoryview) -> None:
+        self._into.add(view)
+
     async def write(self, chunk: bytes | bytearray) -> None:
         self._into.add(bytes(chunk))  # no copy of bytes, and others are not asked for
-        if self._into.is_full:
-            await self._into.room()
 
     async def restart(self) -> None:
         self._into.begin(0)
@@ -243,17 +234,16 @@ def _file_size(location: str) -> int | None:
         return None  # told when the file is read
 
 
-def _read_file(location: str, start: int, stop: int) -> list[bytes]:
+def _read_file(location: str, start: int, stop: int, into: Pieces) -> None:
+    buffer = memoryview(bytearray(min(_STEP_BYTES, stop - start)))
     with Path(location).open("rb", buffering=0) as file:
         file.seek(start)
-        pieces = []
         while start < stop:
-            piece = file.read(min(stop - start, _STEP_BYTES))
-            if not piece:
-                break
-            pieces.append(piece)
-            start += len(piece)
-    return pieces
+            n_come = file.readinto(buffer[: stop - start])
+            if not n_come:
+                return
+            into.add(buffer[:n_come])
+            start += n_come
 
 
 def _joined(pieces: Sequence[bytes]) -> bytes:

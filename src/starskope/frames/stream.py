@@ -1,7 +1,7 @@
 """Frames fetched and decoded ahead of their reader, in order or as they are completed.
 
 Owns the bound on bytes held ahead, the order, and a clean end: a stream that is closed or cancelled leaves no task, no
-request and no thread at work behind. Decoding runs in the threads of `starskope.parallel`, off the event loop. Refuses
+request and no thread at work behind. Planes are decoded where their bytes are received. Refuses
 to judge frames (a frame that cannot be had is yielded as its exception, and the caller decides). What counts as a list
 of frames is in ``frames.sources``, whose names are given out here too.
 
@@ -21,8 +21,10 @@ from typing import Any, Protocol, TypeVar
 
 from starskope import parallel
 from starskope.errors import StarskopeError
+from starskope.frames.beside import beside
 from starskope.frames.decode import Frame
-from starskope.frames.decoding import Decoding, Lane, beside
+from starskope.frames.decoding import Decoding
+from starskope.frames.plane_pool import PlanePool
 from starskope.frames.sources import FrameSource, open_source
 from starskope.transfer.options import TransferOptions
 
@@ -51,7 +53,7 @@ async def stream(
         Bound on the bytes requested and not yet handed over; one frame is always allowed. A frame counts as its
         request.
     workers : int
-        Frames decoded at the same time, beside the one that is decoded while it comes; -1 for the CPUs of this process.
+        Frames decoded at the same time where that cannot be done while they come; -1 for the CPUs of this process.
     as_completed : bool
         Yield each frame as soon as it is there; default: in the order of `indices`, where one slow request holds back
         what came after it.
@@ -66,24 +68,23 @@ async def stream(
     -----
     Use ``contextlib.aclosing`` when leaving early: closing cancels the requests under way and waits for their end.
 
-    Rows are decoded a megabyte at a time, still in the cache into which they were received: bytes are given back at
-    once, and the loop receives as fast as if they were dropped.
+    Every piece is decoded at once, on the loop, still in the cache into which it was received: that costs a tenth of
+    receiving it, and less than handing it to another thread. Planes are made in memory that is used again when their
+    reader lets go of them; no more of it than `bytes_in_flight` is kept.
     """
     if bytes_in_flight < 1:
         raise ValueError(f"bytes_in_flight = {bytes_in_flight}: expected at least 1")
     decoders = asyncio.Semaphore(parallel.resolve_workers(workers))
-    lane = Lane()
+    pool = PlanePool(bytes_in_flight)
 
     async def produce(index: int) -> Frame | Exception:
-        coming = Decoding(index, source.names[index], lane)
+        coming = Decoding(index, source.names[index], pool)
         try:
             await source.gather(index, coming)
             async with decoders:
                 return await coming.frame()
         except (StarskopeError, OSError) as error:
             return error
-        finally:
-            await coming.settle()
 
     waiting: dict[asyncio.Task[Frame | Exception], tuple[int, int]] = {}
     held = 0

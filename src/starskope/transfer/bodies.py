@@ -1,4 +1,4 @@
-"""The body of an answer, received straight into the buffers that go on to the disk.
+"""The body of an answer, received straight into the buffers that go on to the disk, or lent to a taker in one buffer.
 
 Owns a short way past aiohttp's parser for bodies of known length: the kernel (or OpenSSL) writes into one large buffer,
 where aiohttp makes an object of every 64 to 256 KiB and copies it again. It refuses every body that it does not know to
@@ -16,11 +16,12 @@ import select
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiohttp import ClientPayloadError
 
-__all__ = ["Body", "drop_connection", "open_body"]
+__all__ = ["Body", "Lending", "drop_connection", "open_body"]
 
 _MAX_READY = 2
 _NEEDED = ("_parser", "_reading_paused", "start_timeout")
@@ -44,8 +45,26 @@ class _Plain:
         self.read = stream.read
 
 
+@dataclass(frozen=True)
+class Lending:
+    """The other short way: all bytes pass through one buffer, which stays in cache.
+
+    Parameters
+    ----------
+    take : callable
+        Called on the loop with the next bytes, which are void when it returns; what it raises ends the body.
+    buffer : memoryview
+        Writable; serves any number of bodies of one loop, as what it receives is taken before the loop goes on.
+    """
+
+    take: Callable[[memoryview], None]
+    buffer: memoryview
+
+
 @contextmanager
-def open_body(response: Any, n_bytes: int, chunk_bytes: int, took: Callable[[int], None]) -> Iterator[Body]:
+def open_body(
+    response: Any, n_bytes: int, chunk_bytes: int, took: Callable[[int], None], lending: Lending | None = None
+) -> Iterator[Body]:
     """Take the body of an answer, the short way if that is possible.
 
     Parameters
@@ -57,7 +76,9 @@ def open_body(response: Any, n_bytes: int, chunk_bytes: int, took: Callable[[int
     chunk_bytes : int
         Size of the buffers; 0 for aiohttp's own way.
     took : callable
-        Told of bytes as they come. Only the short way does so itself: see ``Body.counts``.
+        Told of bytes as they come. Only the short ways do so themselves: see ``Body.counts``.
+    lending : Lending, optional
+        Takes all bytes that come the short way; reading the body then waits for its end.
 
     Yields
     ------
@@ -68,14 +89,23 @@ def open_body(response: Any, n_bytes: int, chunk_bytes: int, took: Callable[[int
     protocol: Any = None if connection is None else connection.protocol
     transport: Any = None if connection is None else connection.transport
     is_plain = "transfer-encoding" not in response.headers and "content-encoding" not in response.headers
-    if not (chunk_bytes and is_plain and transport is not None and all(hasattr(protocol, name) for name in _NEEDED)):
+    if not (
+        (chunk_bytes or lending)
+        and is_plain
+        and transport is not None
+        and all(hasattr(protocol, name) for name in _NEEDED)
+    ):
         yield _Plain(stream)
         return
     early = _drain(stream)
     if stream.is_eof() or protocol._reading_paused or stream.exception() is not None:
         yield _Early(early, stream)
         return
-    receiver = _Receiver(transport, protocol, early, n_bytes, chunk_bytes, took)
+    receiver = (
+        _Receiver(transport, protocol, early, n_bytes, chunk_bytes, took)
+        if lending is None
+        else _Lender(transport, protocol, early, n_bytes, lending, took)
+    )
     try:
         yield receiver
     finally:
@@ -230,6 +260,42 @@ class _Receiver(asyncio.BufferedProtocol):
             self._protocol._parser = _NothingMore()
             stream.feed_eof()
             self._resume()
+
+
+class _Lender(_Receiver):
+    """The same where nothing is kept: each piece is taken before the next is received."""
+
+    def __init__(
+        self,
+        transport: Any,
+        protocol: Any,
+        early: list[bytes],
+        n_bytes: int,
+        lending: Lending,
+        took: Callable[[int], None],
+    ) -> None:
+        self._take = lending.take
+        self._buffer = lending.buffer
+        for chunk in early:
+            took(len(chunk))
+            lending.take(memoryview(chunk))
+        super().__init__(transport, protocol, [], n_bytes - sum(map(len, early)), len(lending.buffer), took)
+
+    def _next_chunk(self) -> None:
+        self._view = self._buffer[: self._n_missing]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._took(nbytes)
+        self._n_missing -= nbytes
+        try:
+            self._take(self._view[:nbytes])
+        except BaseException as error:  # raised where the body is waited for, whatever it is
+            self._error = error
+        if self._n_missing < len(self._view):
+            self._next_chunk()
+        if not self._n_missing or self._error is not None:
+            self._pause()
+            self._wake()
 
 
 class _NothingMore:

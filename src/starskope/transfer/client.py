@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,6 +70,11 @@ class Client:
     def __post_init__(self) -> None:
         self.pace = Pace(self.options, urlsplit(self.endpoint).hostname or "", _affordable_connections())
         self.quick = QuickReads(self.s3, self.options)
+
+    @cached_property
+    def buffer(self) -> memoryview:
+        """The buffer in which bytes are received that are used at once; one for all, so that it stays in cache."""
+        return memoryview(bytearray(self.options.step_bytes))
 
     @property
     def request_arguments(self) -> dict[str, str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starskope.errors import TransferError
-from starskope.transfer.bodies import drop_connection, open_body
+from starskope.transfer.bodies import Lending, drop_connection, open_body
 from starskope.transfer.checks import AnswerError, Extent, ObjectChangedError, check_extent, plain_etag
 from starskope.transfer.client import Client
 from starskope.transfer.connections import fresh_connection
@@ -58,7 +59,11 @@ class RangeRead:
 
 
 class Sink(Protocol):
-    """Where the bytes of one range go, in order."""
+    """Where the bytes of one range go, in order.
+
+    A sink with a method ``take(view)`` is lent the bytes of large ranges instead, on the loop, piece by piece: they are
+    void when it returns. What comes in other ways is still written.
+    """
 
     async def begin(self, extent: Extent) -> None:
         """Take note of what will come. Called once per accepted object, and again after `restart`."""
@@ -286,10 +291,13 @@ class _Reading:
         if (enlarge := getattr(response.content, "set_read_chunk_size", None)) is not None:
             enlarge(step_bytes)
         n_bytes = stop - self.position
-        chunk_bytes = getattr(self.sink, "chunk_bytes", 0) if n_bytes >= self.client.options.direct_bytes else 0
-        with open_body(response, n_bytes, chunk_bytes, watch.took) as body:
+        is_large = n_bytes >= self.client.options.direct_bytes
+        chunk_bytes = getattr(self.sink, "chunk_bytes", 0) if is_large else 0
+        with open_body(response, n_bytes, chunk_bytes, watch.took, self._lending() if is_large else None) as body:
             while self.position < stop:
                 chunk = await body.read(min(step_bytes, stop - self.position))
+                if not chunk and self.position == stop:
+                    return
                 if not chunk:
                     raise AnswerError(f"the body ended {stop - self.position} bytes early")
                 self.position += len(chunk)
@@ -298,6 +306,17 @@ class _Reading:
                 watch.is_paused = True
                 await self.sink.write(chunk)
                 watch.is_paused = False
+
+    def _lending(self) -> Lending | None:
+        take: Callable[[memoryview], None] | None = getattr(self.sink, "take", None)
+        if take is None:
+            return None
+
+        def count_and_take(view: memoryview) -> None:
+            self.position += len(view)
+            take(view)
+
+        return Lending(count_and_take, self.client.buffer)
 
     async def judge(self, error: BaseException, n_bytes: int, idle_s: float) -> None:
         """Return when another try is due; raise when none can help."""

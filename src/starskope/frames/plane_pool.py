@@ -1,0 +1,69 @@
+"""Memory of planes that is used again when nobody looks at them any more.
+
+Owns when memory is free: when the last array on it is gone, as the interpreter counts. A fresh plane of an FFI costs
+4,300 page faults and as much time as decoding it. Refuses to limit how many planes are in use (``frames.stream``).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PlanePool"]
+
+_LINE = 64  # bytes of a line of the cache
+_TYPE = "<f4" if sys.byteorder == "little" else ">f4"
+
+
+class PlanePool:
+    """Makes planes of one size after the other.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Memory kept for planes to come; what is in use does not count.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._n_bytes = 0
+        self._free: list[NDArray[np.uint8]] = []
+
+    def plane(self, n_row: int, n_col: int) -> NDArray[np.float32]:
+        """Return an uninitialised array (n_row, n_col); it may be kept for ever."""
+        n_bytes = 4 * n_row * n_col
+        if n_bytes != self._n_bytes:
+            self._free.clear()
+            self._n_bytes = n_bytes
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = np.empty(n_bytes + _LINE, np.uint8)
+        return np.asarray(_Loan(self, memory, (n_row, n_col)))
+
+    def take_back(self, memory: NDArray[np.uint8]) -> None:
+        """Keep memory that is no longer in use; called from any thread."""
+        if memory.nbytes == self._n_bytes + _LINE and (len(self._free) + 1) * self._n_bytes <= self._most_bytes:
+            self._free.append(memory)
+
+
+class _Loan:
+    """What an array holds on to while it, or a view of it, lives."""
+
+    __slots__ = ("__array_interface__", "_memory", "_pool")
+
+    def __init__(self, pool: PlanePool, memory: NDArray[np.uint8], shape: tuple[int, int]) -> None:
+        self._pool, self._memory = pool, memory
+        address = -(-memory.ctypes.data // _LINE) * _LINE
+        self.__array_interface__: dict[str, Any] = {
+            "version": 3,
+            "typestr": _TYPE,
+            "shape": shape,
+            "data": (address, False),
+        }
+
+    def __del__(self) -> None:
+        self._pool.take_back(self._memory)
