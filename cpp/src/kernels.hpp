@@ -7,26 +7,11 @@
 
 #include "kernels/box_jobs.hpp"
 #include "kernels/spectra_jobs.hpp"
+#include "kernels/stack_jobs.hpp"
 
 namespace starskope::detail {
 
 // All sizes were checked by the entry point. Optional outputs are null.
-struct ClipJob {
-    const float* data; // (n_time, n_series), rows row_stride apart
-    size_t n_time;
-    size_t n_series;
-    size_t row_stride;
-    double sigma_low;
-    double sigma_high;
-    int max_iters; // negative: until stable
-    bool center_median;
-    float* mean;
-    float* median;
-    float* std;
-    int32_t* count;
-    float* scratch; // 64-byte aligned, clip_scratch(n_time) floats
-};
-
 struct ApertureJob {
     const float* image; // (n_row, n_col), rows row_stride apart
     size_t n_row;
@@ -45,8 +30,11 @@ struct ApertureJob {
 struct Kernels {
     const char* name;
     void (*decode_plane)(const unsigned char* bytes, float* out, size_t n_row, size_t n_col, size_t out_stride);
-    size_t (*clip_scratch)(size_t n_time);
+    size_t (*clip_scratch)(const ClipJob&);
     void (*clip)(const ClipJob&);
+    size_t (*moments_scratch)();
+    void (*survivors)(const ClipJob&);
+    void (*accumulate)(const AccumulateJob&);
     size_t (*aperture_scratch)(double max_radius);
     void (*aperture_sums)(const ApertureJob&);
     size_t (*spectrum_scratch)(const FftGrid& grid);

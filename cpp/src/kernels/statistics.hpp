@@ -25,5 +25,11 @@ STARSKOPE_INLINE void write(T* out, size_t series, size_t n_series, V values) {
     }
 }
 
+// Bounds between which the survivors lie: none where there is no survivor.
+STARSKOPE_INLINE void write_bounds(const ClipJob& job, size_t series, Doubles lower, Doubles upper, Doubles n) {
+    write(job.lower, series, job.series.n_series, n > 0.0 ? lower : splat_double(__builtin_inf()));
+    write(job.upper, series, job.series.n_series, n > 0.0 ? upper : splat_double(-__builtin_inf()));
+}
+
 } // namespace
 } // namespace starskope::detail::STARSKOPE_VARIANT

@@ -16,10 +16,15 @@
 namespace starskope::detail::STARSKOPE_VARIANT {
 
 void decode_plane(const unsigned char* bytes, float* out, size_t n_row, size_t n_col, size_t out_stride);
-size_t clip_scratch(size_t n_time);
+size_t clip_scratch(const ClipJob& job);
 void clip(const ClipJob& job);
-size_t mean_scratch(size_t n_time);
-void mean(const ClipJob& job); // no clipping, no median
+size_t clip_sorted_scratch(size_t n_time);
+void clip_sorted(const ClipJob& job);
+size_t clip_selected_scratch(size_t n_time);
+void clip_selected(const ClipJob& job);
+size_t moments_scratch();
+void survivors(const ClipJob& job); // mean, std and count of what lies within bounds
+void accumulate(const AccumulateJob& job);
 size_t aperture_scratch(double max_radius);
 void aperture_sums(const ApertureJob& job);
 size_t spectrum_scratch(const FftGrid& grid);
