@@ -16,7 +16,7 @@ from starskope.curves.binning import bin_means, bin_starts
 from starskope.curves.container import LightCurves
 from starskope.curves.masks import BAD_INTERVAL, ENSEMBLE
 from starskope.search.block_result import N_RANGES, BlockSearch
-from starskope.search.box import BoxSearch as BoxKernel
+from starskope.search.box_spectra import BoxSpectra
 from starskope.search.candidate import NONE, PERIODIC, Candidate, field_names
 from starskope.search.detrended_spectrum import detrend, distinct_peaks, trend_bands
 from starskope.search.grids import duration_limits
@@ -28,10 +28,10 @@ from starskope.search.lone_events import (
     with_allowed_periods,
     would_be_claimed,
 )
-from starskope.search.refine import LONGEST_DUTY, locate
+from starskope.search.refine import locate
 from starskope.search.series import StarSeries, centred, near_events, usable_errors
 from starskope.search.settings import Grid, SearchSettings, refuse_other_units
-from starskope.search.single import find_dips
+from starskope.search.single import find_dips_by_segment
 from starskope.search.verdict import LEAST_EVENTS, passes
 from starskope.search.vetting import Limits, Measured, measure, vet
 
@@ -39,6 +39,7 @@ __all__ = ["BlockSearch", "search_block"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
 
 N_PEAKS = 3
 """Peaks of a spectrum that are looked at; the one whose events stand out most is the candidate."""
@@ -68,7 +69,9 @@ class _Star:
     inverted_single_passes: float = 0.0
 
 
-def search_block(curves: LightCurves, settings: SearchSettings, *, workers: int = 1) -> BlockSearch:
+def search_block(
+    curves: LightCurves, settings: SearchSettings, *, workers: int = 1, segment: I32 | None = None
+) -> BlockSearch:
     """Search every star of a block.
 
     Parameters
@@ -78,6 +81,9 @@ def search_block(curves: LightCurves, settings: SearchSettings, *, workers: int 
     settings : SearchSettings
     workers : int
         Threads of the box search; any number gives the same bytes.
+    segment : (n_time,) int32, optional
+        Which of several light curves a point is from, where these were joined: levels, scatter and single events are
+        those of each.
 
     Returns
     -------
@@ -96,15 +102,15 @@ def search_block(curves: LightCurves, settings: SearchSettings, *, workers: int 
     candidate, the inverted box that counts: light upside down around a deep transit dips by itself.
     """
     refuse_other_units(curves.time)
-    flux = centred(curves.flux)
+    flux = centred(curves.flux, segment)
     errors = usable_errors(curves.flux_err, flux)
-    grid = settings.grid(curves.time)
+    grid = settings.grid(curves.time, segment)
     stars = [_Star(column, *_times(curves, column)) for column in range(curves.n_star)]
     active = [star for star in stars if np.isfinite(flux[:, star.column]).any()] if grid is not None else []
     for n_pass in range(settings.n_candidates + 1):
         if not active or grid is None:
             break
-        active = _search_pass(active, n_pass, curves, flux, errors, grid, settings, workers)
+        active = _search_pass(active, n_pass, curves, flux, errors, grid, settings, workers, segment)
     return _packed(stars, settings.n_candidates, curves.time)
 
 
@@ -128,6 +134,7 @@ def _search_pass(
     grid: Grid,
     settings: SearchSettings,
     workers: int,
+    segment: I32 | None,
 ) -> list[_Star]:
     """Search the active stars without what was found before; return those that deserve another pass."""
     columns = [star.column for star in active]
@@ -137,26 +144,25 @@ def _search_pass(
             left[_taken(star, candidate), j] = np.nan
     errors_left = None if errors is None else errors[:, columns]
     time, means, mean_err = _binned(curves.time, left, errors_left, grid.n_bin)
-    kernel = BoxKernel(time, means, mean_err, durations=grid.durations, oversample=3, max_duty_cycle=LONGEST_DUTY)
-    limits = duration_limits(grid.periods, cadence=grid.cadence)
-    spectra = kernel.periodogram(grid.periods, limits=limits, inverted=True, details=False, workers=workers)
+    spectra = BoxSpectra(time, means, mean_err, grid, workers)
     bands = trend_bands(grid.periods)
     again = []
     for j, star in enumerate(active):
         errors_j = None if errors_left is None else errors_left[:, j]
-        series = StarSeries.of(star.time, left[:, j], errors_j, grid.cadence)
+        series = StarSeries.of(star.time, left[:, j], errors_j, grid.cadence, segment)
+        dips_snr, rises_snr = spectra.of(j)
         if n_pass <= 1:
-            turned = _best(replace(series, flux=-series.flux), _snr(spectra.inverted_power, j), grid, bands)
+            turned = _best(replace(series, flux=-series.flux), rises_snr, grid, bands)
             star.inverted, star.inverted_passes = turned.score, float(passes(turned, settings))
         forbidden = star.time[(curves.quality & FORBIDDEN) != 0]
-        dips, bumps = find_dips(binned(series, grid.n_bin), forbidden)
+        dips, bumps = find_dips_by_segment(binned(series, grid.n_bin), forbidden)
         dip, bump = (found[0].snr if found else 0.0 for found in (dips, bumps))
         if n_pass == 0:
             star.inverted_single = bump
             star.inverted_single_passes = float(would_be_claimed(bumps, dip, settings))
         if n_pass == settings.n_candidates:
             continue
-        best = _best(series, _snr(spectra.power, j), grid, bands)
+        best = _best(series, dips_snr, grid, bands)
         best = replace(best, same_orbit=float(any(_same_orbit(best, other, series.span) for other in star.found)))
         ranges: Ranges = []
         if passes(best, settings):
@@ -171,14 +177,6 @@ def _search_pass(
         if passes(best, settings) or (best.same_orbit > 0.0 and best.snr >= settings.snr_min):
             again.append(star)
     return again
-
-
-def _snr(power: F32 | None, column: int) -> F32:
-    """Signal-to-noise ratios of one star's spectrum; 0 where nothing could be measured."""
-    if power is None:
-        raise ValueError("the box search kept no inverted spectrum")
-    snr: F32 = np.sqrt(2.0 * np.nan_to_num(power[:, column]))
-    return snr
 
 
 def _best(series: StarSeries, statistic: F32, grid: Grid, bands: tuple[NDArray[np.intp], F64]) -> Candidate:

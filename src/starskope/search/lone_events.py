@@ -42,6 +42,7 @@ def binned(series: StarSeries, n_bin: int) -> StarSeries:
         np.add.reduceat(series.weight * series.flux, starts) / w,
         w / w.mean(),
         series.cadence * n_bin,
+        None if series.segment is None else series.segment[starts],
     )
 
 

@@ -17,6 +17,7 @@ __all__ = ["UPWARD_SIGMA", "StarSeries", "centred", "usable_errors"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
 
 UPWARD_SIGMA = 5.0
 """Points above this many scatters are no dips, and no measure of noise either: flares and cosmic rays."""
@@ -38,22 +39,26 @@ class StarSeries:
         Inverse variances scaled to mean 1.
     cadence : float
         Median step of the times, days.
+    segment : (n,) int32, optional
+        Which of several joined light curves a point is from.
     """
 
     time: F64
     flux: F64
     weight: F64
     cadence: float
+    segment: I32 | None = None
 
     @classmethod
-    def of(cls, time: F64, flux: F32, flux_err: F32 | None, cadence: float) -> Self:
+    def of(cls, time: F64, flux: F32, flux_err: F32 | None, cadence: float, segment: I32 | None = None) -> Self:
         """Take the valid points of a column; ``flux`` as `centred` returns it."""
         valid = np.isfinite(flux)
         weight = np.ones(np.count_nonzero(valid))
         if flux_err is not None and weight.size:
             weight = 1.0 / np.square(flux_err[valid].astype(np.float64))
             weight /= weight.mean()
-        return cls(time[valid], flux[valid].astype(np.float64), weight, cadence)
+        part = None if segment is None else segment[valid]
+        return cls(time[valid], flux[valid].astype(np.float64), weight, cadence, part)
 
     @property
     def span(self) -> float:
@@ -66,7 +71,14 @@ class StarSeries:
 
     def keep(self, points: NDArray[np.bool_]) -> Self:
         """Return some of the points."""
-        return replace(self, time=self.time[points], flux=self.flux[points], weight=self.weight[points])
+        part = None if self.segment is None else self.segment[points]
+        return replace(self, time=self.time[points], flux=self.flux[points], weight=self.weight[points], segment=part)
+
+    def parts(self) -> list[Self]:
+        """Return the series of each segment; the series itself where it is one."""
+        if self.segment is None:
+            return [self]
+        return [self.keep(self.segment == number) for number in np.unique(self.segment)]
 
 
 def near_events(time: F64, period: float, t0: float, width: float) -> NDArray[np.bool_]:
@@ -77,31 +89,39 @@ def near_events(time: F64, period: float, t0: float, width: float) -> NDArray[np
     return np.asarray(np.abs(offset) < 0.5 * width)
 
 
-def centred(flux: F32) -> F32:
+def centred(flux: F32, segment: I32 | None = None) -> F32:
     """Divide each star by its median, subtract 1, and drop what stands high above: (n_time, n_star) float32.
 
     NaN = missing; a star whose median is not positive, or that holds fewer than 16 points or no scatter at all, is NaN
-    throughout: there is nothing to search.
+    throughout: there is nothing to search. With ``segment`` (n_time,) this holds for every segment by itself.
     """
     out = np.full(flux.shape, np.nan, np.float32)
+    parts = (
+        [np.arange(flux.shape[0])] if segment is None else [np.flatnonzero(segment == k) for k in np.unique(segment)]
+    )
     for star in range(flux.shape[1]):
-        column = flux[:, star].astype(np.float64)
-        valid = np.isfinite(column)
-        if np.count_nonzero(valid) < LEAST_POINTS:
-            continue
-        level = float(np.median(column[valid]))
-        if not level > 0:
-            continue
-        relative = column / level - 1.0
-        scatter = mad_scatter(relative[valid])
-        if not scatter > 0:
-            # More than half of the points are equal: only their spread can tell whether there is any light to search.
-            scatter = float(relative[valid].std())
-        if not scatter > 1e-12:
-            continue
-        with np.errstate(invalid="ignore"):
-            out[:, star] = np.where(relative <= UPWARD_SIGMA * scatter, relative, np.nan)
+        for part in parts:
+            out[part, star] = _centred(flux[part, star].astype(np.float64))
     return out
+
+
+def _centred(column: F64) -> F64:
+    nothing = np.full(column.size, np.nan)
+    valid = np.isfinite(column)
+    if np.count_nonzero(valid) < LEAST_POINTS:
+        return nothing
+    level = float(np.median(column[valid]))
+    if not level > 0:
+        return nothing
+    relative = column / level - 1.0
+    scatter = mad_scatter(relative[valid])
+    if not scatter > 0:
+        # More than half of the points are equal: only their spread can tell whether there is any light to search.
+        scatter = float(relative[valid].std())
+    if not scatter > 1e-12:
+        return nothing
+    with np.errstate(invalid="ignore"):
+        return np.where(relative <= UPWARD_SIGMA * scatter, relative, np.nan)
 
 
 def usable_errors(flux_err: F32 | None, flux: F32) -> F32 | None:

@@ -107,8 +107,10 @@ class SearchSettings:
         if not 0 < finite(self.false_alarm_max, "false_alarm_max") <= 1:
             raise ValueError(f"false_alarm_max={self.false_alarm_max}: expected a probability above 0 and up to 1")
 
-    def grid(self, time: F64) -> Grid | None:
+    def grid(self, time: F64, segment: NDArray[np.int32] | None = None) -> Grid | None:
         """Return the grids for a time axis, or None where it is too short for any period.
+
+        With the ``segment`` (n_time,) of each time, the cadence is that within segments, which may overlap.
 
         Raises
         ------
@@ -118,7 +120,7 @@ class SearchSettings:
         span = float(time[-1] - time[0]) if time.size > 1 else 0.0
         if time.size < 3:
             return None
-        cadence = float(np.median(np.diff(time)))
+        cadence = _cadence(time, segment)
         longest = self.period_max
         if self.periods is not None:
             periods = np.asarray(self.periods, np.float64)
@@ -152,6 +154,11 @@ class SearchSettings:
             durations = grids.durations(float(periods.min()), float(periods.max()), cadence)
         n_bin = max(1, math.floor(min(BIN_DAYS, 0.25 * float(durations[0])) / cadence + 1e-6))
         return Grid(periods, durations, cadence, n_bin)
+
+
+def _cadence(time: F64, segment: NDArray[np.int32] | None) -> float:
+    parts = [time] if segment is None else [time[segment == k] for k in np.unique(segment)]
+    return float(np.median(np.concatenate([np.diff(part) for part in parts])))
 
 
 def refuse_other_units(time: F64) -> None:

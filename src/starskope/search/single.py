@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from starskope.search.rednoise import mad_scatter
 from starskope.search.series import StarSeries
 
-__all__ = ["Dip", "allowed_periods", "find_dips", "matched_box", "single_durations"]
+__all__ = ["Dip", "allowed_periods", "find_dips", "find_dips_by_segment", "matched_box", "single_durations"]
 
 F64 = NDArray[np.float64]
 
@@ -94,6 +94,16 @@ def find_dips(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[
                 found.append((dip, bool(clear[i])))
                 left[np.abs(middle - middle[i]) < 2.0 * duration] = 0.0
     return _apart(dips, n_dip), _apart(bumps, n_dip)
+
+
+def find_dips_by_segment(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[Dip], list[Dip]]:
+    """Find dips and bumps as `find_dips` does, in each of several joined light curves by its own scatter."""
+    found = [find_dips(part, forbidden, n_dip) for part in series.parts()]
+    if len(found) == 1:
+        return found[0]
+    both = ([(dip, True) for part in found for dip in part[sign]] for sign in (0, 1))
+    dips, bumps = (_apart(dips, n_dip) for dips in both)
+    return dips, bumps
 
 
 def _apart(found: list[tuple[Dip, bool]], n_dip: int) -> list[Dip]:
@@ -201,16 +211,34 @@ def allowed_periods(
     # Neighbouring periods move the farthest event by a quarter of the duration.
     n_period = math.ceil(math.log(longest / shortest) * 4.0 * max(reach, dip.duration) / dip.duration) + 1
     periods = np.geomspace(shortest, longest, n_period)
-    ranges: list[tuple[float, float]] = []
-    was_allowed = False
-    for period in periods.tolist():
-        is_allowed = period > reach or _is_allowed(series, dip, period)
-        if is_allowed:
-            ranges = [*ranges[:-1], (ranges[-1][0], period)] if was_allowed else [*ranges, (period, period)]
-        was_allowed = is_allowed
-    if was_allowed:
+    allowed = _allowed(series.time, series.flux, series.weight, series.cadence, *dip[:4], periods, reach)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], allowed, [False]])))
+    ranges = [(float(periods[low]), float(periods[high - 1])) for low, high in edges.reshape(-1, 2)]
+    if allowed[-1]:
         ranges[-1] = (ranges[-1][0], math.inf)
     return ranges
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _allowed(
+    time: F64,
+    flux: F64,
+    weight: F64,
+    cadence: float,
+    middle: float,
+    duration: float,
+    depth: float,
+    error: float,
+    periods: F64,
+    reach: float,
+) -> NDArray[np.bool_]:
+    """Say of each period whether it is beyond reach or no event of it was observed to be missing."""
+    allowed = np.zeros(periods.size, np.bool_)
+    for i in range(periods.size):
+        allowed[i] = periods[i] > reach or _none_missing(
+            time, flux, weight, cadence, middle, duration, depth, error, periods[i]
+        )
+    return allowed
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -228,9 +256,17 @@ def _none_missing(
     """Say whether no event of this period was observed to be missing."""
     first = int(np.ceil((time[0] - middle) / period))
     last = int(np.floor((time[-1] - middle) / period))
-    for k in range(first, last + 1):
+    k = first - 1
+    while k < last:
+        k += 1
         a = np.searchsorted(time, middle + k * period - 0.5 * duration)
         b = np.searchsorted(time, middle + k * period + 0.5 * duration)
+        if a == b:
+            if a == time.size:
+                break
+            # The next event that has points: gaps of years hold thousands without.
+            k = max(k, int(np.ceil((time[a] - 0.5 * duration - middle) / period)) - 1)
+            continue
         if k == 0 or b - a < 0.5 * duration / cadence:
             continue
         w, y = 0.0, 0.0

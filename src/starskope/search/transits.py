@@ -13,9 +13,11 @@ from astropy.table import Table
 from numpy.typing import ArrayLike
 
 from starskope.curves.container import LightCurves
+from starskope.curves.joined import Joined
 from starskope.parallel import map_ranges
 from starskope.search.batch import conclude
 from starskope.search.block import search_block
+from starskope.search.joined_search import joined_points
 from starskope.search.settings import SearchSettings
 from starskope.validation import as_float32, as_float64
 
@@ -26,7 +28,7 @@ BLOCK = 256
 
 
 def search_transits(
-    x: LightCurves | ArrayLike,
+    x: LightCurves | Joined | ArrayLike,
     *,
     time: ArrayLike | None = None,
     flux_err: ArrayLike | None = None,
@@ -44,16 +46,18 @@ def search_transits(
 
     Parameters
     ----------
-    x : LightCurves or array-like
-        Flattened. An array is ``(n_time,)`` or ``(n_time, n_star)`` (``axis=1``: the other way round), relative to any
-        positive level, NaN = missing, and needs ``time``.
+    x : LightCurves, Joined or array-like
+        Flattened. Joined light curves are one star, searched over all missions at once: each segment by its own level,
+        errors and scatter, on one grid of periods for the whole span. An array is ``(n_time,)`` or ``(n_time, n_star)``
+        (``axis=1``: the other way round), relative to any positive level, NaN = missing, and needs ``time``.
     time : (n_time,) array-like, optional
         Days, strictly increasing; with an array only.
     flux_err : array-like, optional
         One-sigma errors in the shape of the array; only their ratios count, the noise itself is measured. NaN or 0 =
         not known.
     period_min, period_max : float
-        Days. Default of ``period_max``: half the span of the times.
+        Days. Default of ``period_max``: half the span of the times; of joined light curves, half the days that their
+        segments cover.
     periods, durations : array-like, optional
         Days; instead of the grids.
     oversample : int
@@ -89,8 +93,9 @@ def search_transits(
     -----
     See `starskope.search.block.search_block` for the method and `starskope.search.verdict` for what is claimed.
     Time: some 8 ms per star of 1,282 points and 6,000 periods on one core, most of it vetting; 1-2 s for a file of
-    20,000 points. Results of a star do not depend on the other stars, its false-alarm probability and ``same_as`` apart
-    (the last digits may, where no star of the block has a point).
+    20,000 points; 0.5 to 8 us per period for years of data, which are folded in stretches of time
+    (`starskope.search.box_scan`). Results of a star do not depend on the other stars, its false-alarm probability and
+    ``same_as`` apart (the last digits may, where no star of the block has a point).
 
     Examples
     --------
@@ -102,7 +107,13 @@ def search_transits(
     >>> bool(found["claim"][0]), round(float(found["period"][0]), 2)
     (True, 3.0)
     """
-    curves = _curves(x, time, flux_err, axis)
+    segment, observed = None, None
+    if isinstance(x, Joined):
+        _refuse_own_axis(time, flux_err)
+        curves, segment, observed = joined_points(x)
+        period_max = 0.5 * observed if period_max is None and periods is None else period_max
+    else:
+        curves = _curves(x, time, flux_err, axis)
     settings = SearchSettings(
         period_min=period_min,
         period_max=period_max,
@@ -113,6 +124,9 @@ def search_transits(
         **thresholds,
     )
     _refuse_empty_range(curves, settings)
+    if curves.n_star <= BLOCK:
+        alone = search_block(curves, settings, workers=workers, segment=segment)
+        return conclude([alone], curves.stars, settings, time_zero=curves.time_zero)
     blocks = map_ranges(
         lambda start, stop: search_block(curves.select(stars=slice(start, stop)), settings),
         curves.n_star,
@@ -135,10 +149,14 @@ def _refuse_empty_range(curves: LightCurves, settings: SearchSettings) -> None:
         )
 
 
+def _refuse_own_axis(time: ArrayLike | None, flux_err: ArrayLike | None) -> None:
+    if time is not None or flux_err is not None:
+        raise ValueError("light curves have their own time and flux_err: give these with an array only")
+
+
 def _curves(x: Any, time: ArrayLike | None, flux_err: ArrayLike | None, axis: int) -> LightCurves:
     if isinstance(x, LightCurves):
-        if time is not None or flux_err is not None:
-            raise ValueError("light curves have their own time and flux_err: give these with an array only")
+        _refuse_own_axis(time, flux_err)
         return x
     if time is None:
         raise ValueError("search_transits needs time=, the days of each point, with an array")
