@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from typing import Any
 __all__ = ["main"]
 
 DEBUG = "STARSKOPE_DEBUG"
+# Importing makes some 100,000 objects that stay: looking through them again and again took a sixth of a short command.
+_COLLECTED_EVERY = (100_000, 10, 10)
 _FFI_HELP = "FITS files, a directory of them, s3:// or https:// addresses, or - for a list on standard input"
 _PATIENCE = (
     ("--connections", int, "max_connections", "N", "most requests in flight to one host"),
@@ -34,7 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         What stands after ``starskope``; default: those of the process.
     """
-    options = _parse(arguments)
+    collected_every = gc.get_threshold()
+    gc.set_threshold(*_COLLECTED_EVERY)
+    try:
+        return _run(_parse(arguments))
+    finally:
+        gc.set_threshold(*collected_every)
+        if arguments is None:
+            gc.disable()  # the process ends: all is given back at once
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
@@ -83,7 +96,8 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the arguments; options may stand between FRAMES and OUT, which argparse alone does not allow."""
-    options, later = _parser().parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options, later = _parser(words[0] if words else None).parse_known_args(words)
     unknown = [word for word in later if word.startswith("-") and word != "-"]
     if unknown or (later and "paths" not in options):
         options.parser.error(f"unrecognized arguments: {' '.join(unknown or later)}")
@@ -92,7 +106,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+class _Skipped:
+    """Stands for the parser of a command that was not asked for: options of a dozen others take 30 ms to describe."""
+
+    def add_argument(self, *_: Any, **__: Any) -> None:
+        """Describe nothing."""
+
+    def add_argument_group(self, *_: Any, **__: Any) -> _Skipped:
+        """Describe nothing."""
+        return self
+
+
+def _parser(wanted: str | None = None) -> argparse.ArgumentParser:
+    """Describe one command, or all where it is none that is known."""
     from starskope import cli_commands as commands
     from starskope import cli_cutouts, cli_find, cli_learn, cli_output, cli_search, cli_spectra
 
@@ -102,9 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(
-        name: str, function: Callable[[argparse.Namespace], int], text: str, operands: str = ""
-    ) -> argparse.ArgumentParser:
+    def add(name: str, function: Callable[[argparse.Namespace], int], text: str, operands: str = "") -> Any:
+        if wanted not in (None, name):
+            return _Skipped()
         usage = f"starskope {name} [options] {operands}".rstrip()
         command = subparsers.add_parser(name, help=text, description=text, usage=usage)
         command.set_defaults(command=function, parser=command)
@@ -186,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("out", metavar="OUT", help="output directory of a run")
 
     add("info", commands.info, "tell versions, instruction set, threads and optional parts")
-    return parser
+    return parser if subparsers.choices else _parser()
 
 
 def _all_or_number(text: str) -> Any:

@@ -142,7 +142,10 @@ async def open_client(options: TransferOptions | None = None) -> AsyncIterator[C
 @cache
 def _loader(data_path: str | None) -> Any:
     """Return the reader of botocore's descriptions of services: shared, each client after the first opens in 10 ms."""
-    return create_loader(data_path)
+    loader = create_loader(data_path)
+    # Else it looks into the folders of all 400 services, twice.
+    loader.list_available_services = lambda type_name: ["s3"]
+    return loader
 
 
 def _timestamp(text: Any) -> datetime:
