@@ -15,7 +15,7 @@ from astropy.table import Table
 from fault_server import Exchange, Fault, FaultServer
 
 from starskope.synth.endpoint import Endpoint
-from starskope.transfer import bodies
+from starskope.transfer import body_thread
 from starskope.transfer.download import download
 from starskope.transfer.options import TransferOptions
 
@@ -38,12 +38,12 @@ def n_direct(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the bodies that came the short way."""
     sizes: list[int] = []
 
-    class Counted(bodies._Receiver):
+    class Counted(body_thread.BodyThread):
         def __init__(self, *arguments: object) -> None:
             sizes.append(arguments[3])  # type: ignore[arg-type]
             super().__init__(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bodies, "_Receiver", Counted)
+    monkeypatch.setattr(body_thread, "BodyThread", Counted)
     return sizes
 
 
@@ -163,7 +163,7 @@ def test_stray_bytes_after_a_body_never_reach_the_next_one(endpoint: Endpoint, t
 def test_without_a_name_that_it_needs_the_plain_way_is_taken(
     endpoint: Endpoint, tmp_path: Path, n_direct: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "_NEEDED", ("a_name_that_aiohttp_lacks",))
+    monkeypatch.setattr(body_thread, "_NEEDED", ("a_name_that_aiohttp_lacks",))
     assert set(download(URIS, tmp_path, options=_options(endpoint, 0))["status"]) == {"downloaded"}
     _assert_whole(tmp_path, URIS)
     assert not n_direct

@@ -14,9 +14,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["available_cpus", "map_ranges", "ranges", "resolve_workers", "spawn", "submit"]
+__all__ = [
+    "available_cpus",
+    "can_wait",
+    "map_ranges",
+    "ranges",
+    "resolve_workers",
+    "spawn",
+    "submit",
+    "submit_waiting",
+]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -153,6 +162,9 @@ def spawn(module: str, *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[byte
 
 
 _pool: ThreadPoolExecutor | None = None
+_waiting: ThreadPoolExecutor | None = None
+_n_waiting = 0
+_MAX_WAITING = 64
 _pool_lock = threading.Lock()
 
 
@@ -169,9 +181,32 @@ def submit(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -
         return _pool.submit(function, *args, **kwargs)
 
 
+def can_wait() -> bool:
+    """Return whether `submit_waiting` has a thread to give."""
+    return _n_waiting < _MAX_WAITING
+
+
+def submit_waiting(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+    """Run ``function`` in a thread of its own, for what mostly waits for a connection; ask `can_wait` before."""
+    global _waiting, _n_waiting  # noqa: PLW0603 - as `submit`
+    with _pool_lock:
+        if _waiting is None:
+            _waiting = ThreadPoolExecutor(_MAX_WAITING, thread_name_prefix="starskope-line")
+        future = _waiting.submit(function, *args, **kwargs)
+        _n_waiting += 1
+    future.add_done_callback(_end_waiting)
+    return future
+
+
+def _end_waiting(_: Future[Any]) -> None:
+    global _n_waiting  # noqa: PLW0603 - as `submit`
+    with _pool_lock:
+        _n_waiting -= 1
+
+
 def _forget_pool() -> None:
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
+    global _pool, _waiting, _n_waiting, _pool_lock
+    _pool, _waiting, _n_waiting, _pool_lock = None, None, 0, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,11 +1,11 @@
-"""The body of an answer, received straight into the buffers that go on to the disk, or lent to a taker in one buffer.
+"""The body of an answer, received into one buffer and lent to a taker on the loop.
 
 Owns a short way past aiohttp's parser for bodies of known length: the kernel (or OpenSSL) writes into one large buffer,
 where aiohttp makes an object of every 64 to 256 KiB and copies it again. It refuses every body that it does not know to
 the last byte (chunked, compressed, without a length) and every version of aiohttp that lacks a name it needs: those
-take aiohttp's own way, which it must equal.
+take aiohttp's own way, which it must equal. Bodies that go to files have a thread each: ``body_thread``.
 
-While a body comes this way its connection speaks to `_Receiver`; after the last byte it is given back to aiohttp, which
+While a body comes this way its connection speaks to `_Lender`; after the last byte it is given back to aiohttp, which
 begins each answer with a new parser, and serves the next request.
 """
 
@@ -21,9 +21,8 @@ from typing import Any, Protocol
 
 from aiohttp import ClientPayloadError
 
-__all__ = ["Body", "Lending", "drop_connection", "open_body"]
+__all__ = ["Body", "Lending", "NothingMore", "drop_connection", "open_body"]
 
-_MAX_READY = 2
 _NEEDED = ("_parser", "_reading_paused", "start_timeout")
 
 
@@ -32,7 +31,7 @@ class Body(Protocol):
 
     counts: bool
 
-    async def read(self, n_bytes: int) -> bytes | bytearray:
+    async def read(self, n_bytes: int) -> bytes:
         """Return the next bytes, at most `n_bytes` where they are few; nothing at the end."""
 
 
@@ -47,7 +46,7 @@ class _Plain:
 
 @dataclass(frozen=True)
 class Lending:
-    """The other short way: all bytes pass through one buffer, which stays in cache.
+    """All bytes pass through one buffer, which stays in cache.
 
     Parameters
     ----------
@@ -62,9 +61,7 @@ class Lending:
 
 
 @contextmanager
-def open_body(
-    response: Any, n_bytes: int, chunk_bytes: int, took: Callable[[int], None], lending: Lending | None = None
-) -> Iterator[Body]:
+def open_body(response: Any, n_bytes: int, took: Callable[[int], None], lending: Lending | None) -> Iterator[Body]:
     """Take the body of an answer, the short way if that is possible.
 
     Parameters
@@ -73,12 +70,10 @@ def open_body(
         Whose head was read and checked.
     n_bytes : int
         Bytes that must come, all of them.
-    chunk_bytes : int
-        Size of the buffers; 0 for aiohttp's own way.
     took : callable
-        Told of bytes as they come. Only the short ways do so themselves: see ``Body.counts``.
-    lending : Lending, optional
-        Takes all bytes that come the short way; reading the body then waits for its end.
+        Told of bytes as they come. Only the short way does so itself: see ``Body.counts``.
+    lending : Lending or None
+        Takes all bytes that come the short way; reading the body then waits for its end. None for aiohttp's own way.
 
     Yields
     ------
@@ -89,23 +84,14 @@ def open_body(
     protocol: Any = None if connection is None else connection.protocol
     transport: Any = None if connection is None else connection.transport
     is_plain = "transfer-encoding" not in response.headers and "content-encoding" not in response.headers
-    if not (
-        (chunk_bytes or lending)
-        and is_plain
-        and transport is not None
-        and all(hasattr(protocol, name) for name in _NEEDED)
-    ):
+    if lending is None or not (is_plain and transport is not None and all(hasattr(protocol, name) for name in _NEEDED)):
         yield _Plain(stream)
         return
     early = _drain(stream)
     if stream.is_eof() or protocol._reading_paused or stream.exception() is not None:
         yield _Early(early, stream)
         return
-    receiver = (
-        _Receiver(transport, protocol, early, n_bytes, chunk_bytes, took)
-        if lending is None
-        else _Lender(transport, protocol, early, n_bytes, lending, took)
-    )
+    receiver = _Lender(transport, protocol, early, n_bytes, lending, took)
     try:
         yield receiver
     finally:
@@ -146,124 +132,10 @@ class _Early:
         return data
 
 
-class _Receiver(asyncio.BufferedProtocol):
-    """The protocol of a connection while a body comes."""
+class _Lender(asyncio.BufferedProtocol):
+    """The protocol of a connection while a body comes: each piece is taken before the next is received."""
 
     counts = True
-
-    def __init__(
-        self,
-        transport: Any,
-        protocol: Any,
-        early: list[bytes],
-        n_bytes: int,
-        chunk_bytes: int,
-        took: Callable[[int], None],
-    ) -> None:
-        self._transport = transport
-        self._protocol = protocol
-        self._chunk_bytes = chunk_bytes
-        self._took = took
-        self._ready: deque[bytes | bytearray] = deque(early)
-        self._n_missing = n_bytes - sum(map(len, early))
-        self._n_filled = 0
-        self._is_paused = False
-        self._error: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        for chunk in early:
-            took(len(chunk))
-        self._next_chunk()
-        protocol.read_timeout = None  # the caller watches the bytes himself
-        protocol.start_timeout()
-        transport.set_protocol(self)
-        if not self._n_missing:
-            self._pause()
-
-    def _next_chunk(self) -> None:
-        self._chunk = bytearray(min(self._chunk_bytes, self._n_missing))
-        # A memoryview: TLS transports slice what they get, and would fill a copy of a bytearray.
-        self._view = memoryview(self._chunk)
-        self._n_filled = 0
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view[self._n_filled :]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._took(nbytes)
-        self._n_filled += nbytes
-        self._n_missing -= nbytes
-        if self._n_filled == len(self._chunk):
-            self._ready.append(self._chunk)
-            # Never more than what was asked for: what follows belongs to the next answer.
-            self._next_chunk()
-            if not self._n_missing or len(self._ready) >= _MAX_READY:
-                self._pause()
-            self._wake()
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(ClientPayloadError(f"{self._n_missing} bytes are missing"))
-        self._protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._protocol.resume_writing()
-
-    def _end(self, error: BaseException) -> None:
-        if self._n_filled:
-            # What came before the break is as good as any.
-            self._ready.append(self._chunk[: self._n_filled])
-            self._n_filled = 0
-        self._error = self._error or error
-        self._wake()
-
-    def _pause(self) -> None:
-        if not self._is_paused and not self._transport.is_closing():
-            self._is_paused = True
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        if self._is_paused and not self._transport.is_closing():
-            self._transport.resume_reading()
-        self._is_paused = False
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def read(self, n_bytes: int) -> bytes | bytearray:
-        """Return the next chunk, whatever its size."""
-        while not self._ready:
-            if self._error is not None:
-                raise self._error
-            if not self._n_missing:
-                return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        chunk = self._ready.popleft()
-        if self._n_missing and len(self._ready) < _MAX_READY:
-            self._resume()
-        return chunk
-
-    def give_back(self, stream: Any) -> None:
-        """Let aiohttp have the connection again; it keeps it only when the body came whole and nothing follows."""
-        self._transport.set_protocol(self._protocol)
-        is_whole = not self._n_missing and self._error is None and not self._transport.is_closing()
-        if is_whole and not _is_readable(self._transport):
-            self._protocol._parser = _NothingMore()
-            stream.feed_eof()
-            self._resume()
-
-
-class _Lender(_Receiver):
-    """The same where nothing is kept: each piece is taken before the next is received."""
 
     def __init__(
         self,
@@ -274,31 +146,83 @@ class _Lender(_Receiver):
         lending: Lending,
         took: Callable[[int], None],
     ) -> None:
-        self._take = lending.take
-        self._buffer = lending.buffer
+        self._transport = transport
+        self._protocol = protocol
+        self._lending = lending
+        self._took = took
+        self._n_missing = n_bytes - sum(map(len, early))
+        self._error: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
         for chunk in early:
             took(len(chunk))
             lending.take(memoryview(chunk))
-        super().__init__(transport, protocol, [], n_bytes - sum(map(len, early)), len(lending.buffer), took)
+        protocol.read_timeout = None  # the caller watches the bytes himself
+        protocol.start_timeout()
+        transport.set_protocol(self)
+        if not self._n_missing:
+            self._pause()
 
-    def _next_chunk(self) -> None:
-        self._view = self._buffer[: self._n_missing]
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # Never more than what was asked for: what follows belongs to the next answer.
+        return self._lending.buffer[: self._n_missing]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._took(nbytes)
         self._n_missing -= nbytes
         try:
-            self._take(self._view[:nbytes])
+            self._lending.take(self._lending.buffer[:nbytes])
         except BaseException as error:  # raised where the body is waited for, whatever it is
             self._error = error
-        if self._n_missing < len(self._view):
-            self._next_chunk()
         if not self._n_missing or self._error is not None:
             self._pause()
             self._wake()
 
+    def eof_received(self) -> bool:
+        return False
 
-class _NothingMore:
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._n_missing and self._error is None:
+            self._error = ClientPayloadError(f"{self._n_missing} bytes are missing")
+        self._wake()
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def _pause(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def read(self, n_bytes: int) -> bytes:
+        """Return nothing, when all has been taken."""
+        while self._n_missing or self._error is not None:
+            if self._error is not None:
+                raise self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return b""
+
+    def give_back(self, stream: Any) -> None:
+        """Let aiohttp have the connection again; it keeps it only when the body came whole and nothing follows."""
+        self._transport.set_protocol(self._protocol)
+        is_whole = not self._n_missing and self._error is None and not self._transport.is_closing()
+        if is_whole and not _is_readable(self._transport):
+            self._protocol._parser = NothingMore()
+            stream.feed_eof()
+            self._transport.resume_reading()
+
+
+class NothingMore:
     """The parser of a connection that waits for its next request: whatever comes now makes it unfit."""
 
     def feed_data(self, data: bytes) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EINVAL, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,11 @@ class PartFile:
         self._uri = uri
         self._sidecar = Sidecar(sidecar_path(directory, uri))
         self._write_bytes = write_bytes
-        self._note = note or (lambda n_bytes: None)
+        self.note = note or (lambda n_bytes: None)
         self._descriptor = -1
         self._crc64 = 0
         self._sum: RunningSum | None = None
-        self._chunks: list[bytes | bytearray] = []
+        self._chunks: list[bytes] = []
         self._n_gathered = 0
         self._writing: asyncio.Future[None] | None = None
         self._has_name = False
@@ -127,18 +127,20 @@ class PartFile:
         self._expect(Origin(self._uri, extent.etag, extent.object_size, stored))
         await self._in_thread(self._create)
 
-    @property
-    def chunk_bytes(self) -> int:
-        """Bytes that are best handed over in one piece, a bytearray also."""
-        return self._write_bytes
-
-    async def write(self, chunk: bytes | bytearray) -> None:
+    async def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
         self._chunks.append(chunk)
         self._n_gathered += len(chunk)
-        self._note(len(chunk))
+        self.note(len(chunk))
         if self._n_gathered >= self._write_bytes:
             await self._hand_over()
+
+    async def straight(self) -> Callable[[memoryview], None]:
+        """Return what sums, writes and records the next bytes, in the thread that calls it."""
+        if self._n_gathered:
+            await self._hand_over()
+        await self._settle()
+        return lambda view: self._put([view])
 
     async def restart(self) -> None:
         """Forget what came: the object was replaced or its sum is wrong."""
@@ -274,7 +276,7 @@ class PartFile:
                 if error.errno not in (EINVAL, ENOTSUP, EOPNOTSUPP):
                     raise
 
-    def _put(self, chunks: list[bytes | bytearray]) -> None:
+    def _put(self, chunks: Sequence[bytes | memoryview]) -> None:
         value, stop = self._crc64, self.position
         for chunk in chunks:
             value = crc64(chunk, value)

@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from starskope.errors import TransferError
 from starskope.transfer.bodies import Lending, drop_connection, open_body
+from starskope.transfer.body_thread import open_body_thread
 from starskope.transfer.checks import AnswerError, Extent, ObjectChangedError, check_extent, plain_etag
 from starskope.transfer.client import Client
 from starskope.transfer.connections import fresh_connection
@@ -25,7 +26,7 @@ from starskope.transfer.patience import Patience, Watch
 from starskope.transfer.quickread import LongWayError
 from starskope.transfer.uris import S3Uri
 
-__all__ = ["RangeRead", "ReplacedError", "Sink", "TriesExhaustedError", "fetch", "read_range"]
+__all__ = ["RangeRead", "ReplacedError", "Sink", "StraightSink", "TriesExhaustedError", "fetch", "read_range"]
 
 
 class TriesExhaustedError(TransferError):
@@ -68,11 +69,22 @@ class Sink(Protocol):
     async def begin(self, extent: Extent) -> None:
         """Take note of what will come. Called once per accepted object, and again after `restart`."""
 
-    async def write(self, chunk: bytes | bytearray) -> None:
-        """Take the next bytes. A sink with a `chunk_bytes` above 0 may be handed a bytearray, its own from then on."""
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
 
     async def restart(self) -> None:
         """Forget everything: the object was replaced, it comes again from its start."""
+
+
+@runtime_checkable
+class StraightSink(Sink, Protocol):
+    """A sink that can take large bodies in the thread that receives them."""
+
+    async def straight(self) -> Callable[[memoryview], None]:
+        """Return what takes the next bytes, in a thread, and is done with them when it returns."""
+
+    def note(self, n_bytes: int) -> None:
+        """Take note that so many bytes came, on the loop."""
 
 
 class _Chunks:
@@ -84,8 +96,8 @@ class _Chunks:
     async def begin(self, extent: Extent) -> None:
         """Nothing to prepare."""
 
-    async def write(self, chunk: bytes | bytearray) -> None:
-        self.chunks.append(bytes(chunk))
+    async def write(self, chunk: bytes) -> None:
+        self.chunks.append(chunk)
 
     async def restart(self) -> None:
         self.chunks.clear()
@@ -287,15 +299,22 @@ class _Reading:
                 body.close()
 
     async def _take(self, response: Any, stop: int, watch: Watch) -> None:
-        step_bytes = self.client.options.step_bytes
+        options = self.client.options
+        is_large = stop - self.position >= options.direct_bytes
+        if is_large and isinstance(self.sink, StraightSink):
+            put = await self.sink.straight()
+            thread = open_body_thread(response, stop - self.position)
+            if thread is not None:
+                try:
+                    await thread.pour(put, options.write_bytes, watch, self.sink.note)
+                finally:
+                    self.position += thread.n_put
+                return
         if (enlarge := getattr(response.content, "set_read_chunk_size", None)) is not None:
-            enlarge(step_bytes)
-        n_bytes = stop - self.position
-        is_large = n_bytes >= self.client.options.direct_bytes
-        chunk_bytes = getattr(self.sink, "chunk_bytes", 0) if is_large else 0
-        with open_body(response, n_bytes, chunk_bytes, watch.took, self._lending() if is_large else None) as body:
+            enlarge(options.step_bytes)
+        with open_body(response, stop - self.position, watch.took, self._lending() if is_large else None) as body:
             while self.position < stop:
-                chunk = await body.read(min(step_bytes, stop - self.position))
+                chunk = await body.read(min(options.step_bytes, stop - self.position))
                 if not chunk and self.position == stop:
                     return
                 if not chunk:
