@@ -32,6 +32,7 @@ from starskope.search.refine import locate
 from starskope.search.series import StarSeries, centred, near_events, usable_errors
 from starskope.search.settings import Grid, SearchSettings, refuse_other_units
 from starskope.search.single import find_dips_by_segment
+from starskope.search.transit_fit import fit_transit
 from starskope.search.verdict import LEAST_EVENTS, passes
 from starskope.search.vetting import Limits, Measured, measure, vet
 
@@ -168,6 +169,8 @@ def _search_pass(
         if passes(best, settings):
             if best.n_transits < LEAST_EVENTS:
                 best, ranges = as_pair(series, best, settings)
+            else:
+                best = fit_transit(series, best)
         elif best.same_orbit == 0.0 or best.snr < settings.snr_min:
             lone, apart = lone_candidate(dips, bump, settings)
             if passes(lone, settings):

@@ -62,6 +62,13 @@ class Candidate:
         1 where the period is a simple ratio of that of a stronger candidate of the star.
     period_err, t0_err : float
         One-sigma errors of the fitted ephemeris from the scatter of the points, days.
+    rp_rs, a_rs, impact, density : float
+        Radius of the planet, its distance and its impact parameter in radii of the star; density of the star in that
+        of the Sun, for a circular orbit. NaN where the shape of the transit is lost in noise.
+    rp_rs_err, a_rs_err, impact_err, density_err : float
+        One-sigma errors, with what distance and impact parameter leave open between them.
+    fit_chi2 : float
+        Of that transit, per degree of freedom.
     """
 
     kind: float = NONE
@@ -92,6 +99,15 @@ class Candidate:
     same_orbit: float = 0.0
     period_err: float = math.nan
     t0_err: float = math.nan
+    rp_rs: float = math.nan
+    rp_rs_err: float = math.nan
+    a_rs: float = math.nan
+    a_rs_err: float = math.nan
+    impact: float = math.nan
+    impact_err: float = math.nan
+    density: float = math.nan
+    density_err: float = math.nan
+    fit_chi2: float = math.nan
 
 
 def field_names() -> list[str]:

@@ -106,6 +106,15 @@ def candidate_table(
     table["t0_bjd"] = Column(
         np.where(np.isfinite(delay), time_zero + t0, np.nan), unit=u.d, description="t0 as BJD (TDB), full days"
     )
+    for name, text in (
+        ("rp_rs", "radius of the planet over that of the star; NaN where the shape is lost in noise"),
+        ("a_rs", "distance over the radius of the star"),
+        ("impact", "impact parameter in radii of the star"),
+        ("density", "of the star over that of the Sun, for a circular orbit"),
+    ):
+        table[name] = Column(numbers(name), description=text)
+        table[f"{name}_err"] = Column(numbers(f"{name}_err"))
+    table["fit_chi2"] = Column(numbers("fit_chi2"), description="of the transit, per degree of freedom")
     for name in ID_COLUMNS:
         if name in stars.colnames:
             table[name] = stars[name][star]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from starskope.validation import as_float64, positive
 
-__all__ = ["DENSITIES", "duration_limits", "durations", "period_grid", "transit_duration"]
+__all__ = ["DENSITIES", "density_of", "duration_limits", "durations", "period_grid", "transit_duration"]
 
 F64 = NDArray[np.float64]
 
@@ -54,6 +54,14 @@ def transit_duration(period: ArrayLike, density: float = 1.0) -> F64:
 
 def _duration_at_one_day(density: float) -> float:
     return math.cbrt(3.0 / (math.pi**2 * _G_RHO_SUN * positive(density, "density")))
+
+
+def density_of(period: float, a_rs: float) -> float:
+    """Return the mean density of a star over that of the Sun, from the period (days) and distance (radii) of a planet.
+
+    Kepler's third law: ``rho = 3 pi (a / R)**3 / (G P**2)``.
+    """
+    return 3.0 * math.pi * a_rs**3 / (_G_RHO_SUN * period**2)
 
 
 def duration_limits(

@@ -1,0 +1,130 @@
+"""The light that a planet takes from a limb-darkened star on its way across: quadratic law, circular orbit.
+
+Owns the model of Mandel & Agol (2002) and its average over an exposure, in Numba. Refuses eccentric orbits, planets
+that shine, and fitting (`transit_fit`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["covered_light", "exposure_moments", "transit_depths"]
+
+F64 = NDArray[np.float64]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
+_ANGLES = 0.5 * math.pi * (_NODES + 1.0)
+# Radii (1 - cos angle) / 2 of an interval and what each counts.
+_PLACES = 0.5 * (1.0 - np.cos(_ANGLES))
+_SHARES = 0.25 * math.pi * _WEIGHTS * np.sin(_ANGLES)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def covered_light(distance: float, ratio: float, u1: float, u2: float) -> float:
+    """Return the part of a star's light that a dark disc covers.
+
+    Parameters
+    ----------
+    distance : float
+        Of the centres, in radii of the star, 0 or more.
+    ratio : float
+        Radius of the disc over that of the star, above 0.
+    u1, u2 : float
+        Intensity ``1 - u1 (1 - mu) - u2 (1 - mu)**2``.
+
+    Notes
+    -----
+    The integral over rings of the star of the intensity times the covered part of the ring, ``arccos((r^2 + d^2 - p^2)
+    / (2 r d)) / pi``: the same light as the elliptic integrals of Mandel & Agol give, without their special cases. The
+    substitution ``r = a + (b - a) (1 - cos x) / 2`` takes the square roots at both ends away; with 24 nodes the error
+    is below 1e-7 of the star's light for discs up to a fifth of the star.
+
+    References
+    ----------
+    Mandel & Agol 2002, ApJ 580, L171, doi:10.1086/345520.
+    """
+    if distance >= 1.0 + ratio:
+        return 0.0
+    whole = math.pi * (1.0 - u1 / 3.0 - u2 / 6.0)
+    light = 0.0
+    inner = distance - ratio
+    if inner < 0.0:
+        # Rings that lie behind the disc altogether.
+        r = min(-inner, 1.0)
+        mu2 = 1.0 - r * r
+        mu3 = mu2 * math.sqrt(mu2)
+        light = math.pi * (
+            (1.0 - u1 - u2) * r * r + (u1 + 2.0 * u2) * (2.0 / 3.0) * (1.0 - mu3) - u2 * 0.5 * (1.0 - mu2 * mu2)
+        )
+        inner = -inner
+    outer = min(1.0, distance + ratio)
+    if outer > inner and distance > 0.0:
+        ring = 0.0
+        for i in range(_PLACES.size):
+            r = inner + (outer - inner) * _PLACES[i]
+            cosine = (r * r + distance * distance - ratio * ratio) / (2.0 * r * distance)
+            angle = math.acos(min(max(cosine, -1.0), 1.0))
+            dark = 1.0 - math.sqrt(max(1.0 - r * r, 0.0))
+            ring += _SHARES[i] * (1.0 - dark * (u1 + u2 * dark)) * r * angle
+        light += 2.0 * (outer - inner) * ring
+    return light / whole
+
+
+def exposure_moments(exposure: float, length: float) -> tuple[F64, F64]:
+    """Return moments and weights of a Gauss quadrature over an exposure.
+
+    Parameters
+    ----------
+    exposure, length : float
+        Of the exposure and of the transit, days: the longer an exposure is beside a transit, the more moments.
+    """
+    if not exposure > 0.0:
+        return np.zeros(1), np.ones(1)
+    n = 3 if exposure < 0.1 * length else 5 if exposure < 0.3 * length else 11
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return 0.5 * exposure * nodes, 0.5 * weights
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def transit_depths(
+    offset: F64,
+    period: float,
+    ratio: float,
+    a_rs: float,
+    impact: float,
+    u1: float,
+    u2: float,
+    places: F64,
+    shares: F64,
+) -> F64:
+    """Return the part of the light that is missing at times around a mid-transit.
+
+    Parameters
+    ----------
+    offset : (n,) float64
+        Middle of each exposure from the mid-transit, days, within half a period.
+    period : float
+        Days.
+    ratio, a_rs, impact : float
+        Radius of the planet, distance and impact parameter, in radii of the star.
+    u1, u2 : float
+        Limb darkening.
+    places, shares : (n_moment,) float64
+        From `exposure_moments`: moments of an exposure that are averaged, days from its middle, and their weights.
+    """
+    out = np.zeros(offset.size)
+    turn = 2.0 * math.pi / period
+    cosine_i = min(impact / a_rs, 1.0)
+    for i in range(offset.size):
+        total = 0.0
+        for k in range(places.size):
+            phase = turn * (offset[i] + places[k])
+            along, across = math.sin(phase), cosine_i * math.cos(phase)
+            if math.cos(phase) > 0.0:
+                total += shares[k] * covered_light(a_rs * math.sqrt(along * along + across * across), ratio, u1, u2)
+        out[i] = total
+    return out
