@@ -10,5 +10,6 @@ void register_stack(pybind11::module_& module);
 void register_photometry(pybind11::module_& module);
 void register_box(pybind11::module_& module);
 void register_spectra(pybind11::module_& module);
+void register_divergence(pybind11::module_& module);
 
 } // namespace starskope::bindings

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "kernels/box_jobs.hpp"
+#include "kernels/divergence_job.hpp"
 #include "kernels/spectra_jobs.hpp"
 #include "kernels/stack_jobs.hpp"
 
@@ -47,6 +48,9 @@ struct Kernels {
     void (*box_fold)(const BoxFoldJob&);
     void (*box_join)(const BoxJoinJob&);
     void (*box_scan)(const BoxScanJob&);
+    const DivergenceKernels* divergence;
+    const DivergenceKernels* divergence_mixed;
+    void (*softplus_sums)(const DivergenceJob&, double* out);
 };
 
 } // namespace starskope::detail

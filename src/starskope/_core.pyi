@@ -149,3 +149,84 @@ class BoxScan:
         Bins are at most ``duration[first] / oversample`` wide, their number a multiple of 16; points may count in the
         bin beside their own.
         """
+
+class ContrastiveDivergence:
+    """A restricted Boltzmann machine that learns.
+
+    ``state`` holds float32 arrays by name and is copied: ``weights`` (n_visible, n_hidden), ``visible_bias`` and
+    ``visible_offset`` (n_visible,), ``hidden_bias`` and ``hidden_offset`` (n_hidden,); or None: ``chains`` (batch_size,
+    n_hidden), ``weight_velocity``, ``visible_velocity``, ``hidden_velocity``. ``emulate`` leaves instructions for
+    bfloat16 unused.
+    """
+
+    def __init__(
+        self,
+        state: dict[str, NDArray[np.float32] | None],
+        *,
+        gaussian: bool,
+        mixed: bool = False,
+        emulate: bool = False,
+        centered: bool,
+        has_hidden_offset: bool,
+        k: int,
+        batch_size: int,
+        learning_rate: float,
+        momentum: float,
+        weight_decay: float,
+        offset_rate: float,
+        seed: list[int],
+    ) -> None: ...
+    def learn(self, data: NDArray[np.float32], order: NDArray[np.int64], epoch: int, first_batch: int) -> None:
+        """Update once per ``batch_size`` rows ``order`` (n,) of ``data`` (n_row, n_visible)."""
+
+    def admit(self) -> None:
+        """Let `help` in other threads take part, until `release`."""
+
+    def help(self) -> None:
+        """Take part in the work of `learn` until `release`."""
+
+    def release(self) -> None:
+        """End all `help`."""
+
+    def store(self, state: dict[str, NDArray[np.float32] | None]) -> None:
+        """Write the state to arrays like those that it came from."""
+
+    def finite(self) -> bool:
+        """Tell whether all weights are finite."""
+
+def has_bfloat16() -> bool:
+    """Tell whether mixed precision has instructions of the CPU in the instruction set in use."""
+
+def hidden_probabilities(
+    data: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    visible_bias: NDArray[np.float32],
+    hidden_bias: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write probabilities of hidden units given the rows of ``data`` to ``out`` (n_row, n_hidden)."""
+
+def free_energy(
+    data: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    visible_bias: NDArray[np.float32],
+    hidden_bias: NDArray[np.float32],
+    *,
+    gaussian: bool,
+    out: NDArray[np.float64],
+) -> None:
+    """Write free energies of the rows of ``data`` to ``out`` (n_row,)."""
+
+def gibbs(
+    data: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    visible_bias: NDArray[np.float32],
+    hidden_bias: NDArray[np.float32],
+    *,
+    gaussian: bool,
+    n_steps: int,
+    seed: list[int],
+    first_row: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Write visible states after Gibbs steps from the rows of ``data`` to ``out`` (n_row, n_visible)."""

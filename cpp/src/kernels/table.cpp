@@ -22,6 +22,9 @@ const Kernels kernels = {
     .box_fold = box_fold,
     .box_join = box_join,
     .box_scan = box_scan,
+    .divergence = &divergence,
+    .divergence_mixed = &divergence_mixed,
+    .softplus_sums = softplus_sums,
 };
 
 } // namespace starskope::detail::STARSKOPE_VARIANT

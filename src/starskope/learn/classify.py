@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starskope.errors import FrameError
+from starskope.learn.blas import single_threaded
 from starskope.learn.columns import LEARNED_PREFIXES, is_feature
 from starskope.learn.features import FeatureModel
 from starskope.learn.labels import MAX_CLASSES, match_labels
 from starskope.learn.model_file import read_model, write_model
-from starskope.learn.products import single_threaded
 
 if TYPE_CHECKING:
     from astropy.table import Table

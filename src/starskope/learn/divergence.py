@@ -1,26 +1,28 @@
-"""Contrastive divergence: the training step of a restricted Boltzmann machine and the state that it moves.
+"""Contrastive divergence: the state that training moves in a restricted Boltzmann machine, and what it says of data.
 
-Owns `Machine` (weights, biases, offsets, velocities, persistent chains), its step (CD-k or PCD, centred or plain) and
-Gibbs sampling. Refuses files, validation and the interface of estimators.
+Owns `Machine` (weights, biases, offsets, velocities, persistent chains), where it begins, and how threads share its
+training. Refuses files, validation, the interface of estimators, and arithmetic: products, unit types and update rule
+are fused in the core.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from starskope.learn import draws, units
-from starskope.learn.products import ROWS, UNITS, in_row_tiles
+from starskope import _core
+from starskope.learn import draws
+from starskope.learn.samples import Samples
 from starskope.parallel import map_ranges
 
-__all__ = ["Machine", "Settings", "initial_machine"]
+__all__ = ["DivergedError", "Machine", "Settings", "initial_machine"]
 
 F32 = NDArray[np.float32]
 
-OFFSET_RATE = np.float32(0.01)
+OFFSET_RATE = 0.01
 """How far the offsets of the centred gradient move toward the means of each batch (Melchior et al. 2016, section 4)."""
 
 HIDDEN_BIAS = -1.0
@@ -28,10 +30,23 @@ HIDDEN_BIAS = -1.0
 likelihood ends as high, but units that are rarely on tell classes apart better (digits 0.94 against 0.90). The plain
 gradient turns them off by itself."""
 
+_ROWS = 1024
+"""Rows that a thread takes at a time when a whole sample is sent through."""
+_OPERATIONS = 4e10
+"""Of one call of the core, some tenths of a second: between calls Ctrl-C is heard."""
+
+
+class DivergedError(ValueError):
+    """Weights that left all bounds."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the weights left all bounds in epoch {epoch}")
+        self.epoch = epoch
+
 
 @dataclass(frozen=True)
 class Settings:
-    """What a step needs to know; names as in `starskope.learn.rbm.RBM`."""
+    """What training needs to know; names as in `starskope.learn.rbm.RBM`."""
 
     gaussian: bool
     k: int
@@ -42,6 +57,7 @@ class Settings:
     momentum: float
     weight_decay: float
     workers: int
+    mixed: bool = False
 
 
 @dataclass
@@ -75,58 +91,40 @@ class Machine:
         """Probabilities of the hidden units (n_row, n_hidden); a row's do not depend on the other rows."""
         out = np.empty((x.shape[0], self.weights.shape[1]), np.float32)
 
-        def tile(start: int, stop: int) -> None:
-            sums = in_row_tiles(x, start, stop) @ self.weights
-            units.sigmoid(sums[: stop - start], self.hidden_bias, 0, out[start:stop])
+        def rows(start: int, stop: int) -> None:
+            _core.hidden_probabilities(x[start:stop], *self._parameters(), out[start:stop])
 
-        map_ranges(tile, x.shape[0], ROWS, workers)
+        map_ranges(rows, x.shape[0], _ROWS, workers)
         return out
 
     def free_energy(self, x: F32, gaussian: bool, workers: int) -> NDArray[np.float64]:
         """Free energy (n_row,) of the visible units' states."""
         out = np.empty(x.shape[0])
-        bias = self.visible_bias.astype(np.float64)
 
-        def tile(start: int, stop: int) -> None:
-            rows = x[start:stop].astype(np.float64)
-            sums = in_row_tiles(x, start, stop) @ self.weights
-            units.softplus_sums(sums[: stop - start], self.hidden_bias, out[start:stop])
-            own = 0.5 * ((rows - bias) ** 2).sum(axis=1) if gaussian else -(rows * bias).sum(axis=1)
-            out[start:stop] = own - out[start:stop]
+        def rows(start: int, stop: int) -> None:
+            _core.free_energy(x[start:stop], *self._parameters(), gaussian=gaussian, out=out[start:stop])
 
-        map_ranges(tile, x.shape[0], ROWS, workers)
+        map_ranges(rows, x.shape[0], _ROWS, workers)
         return out
-
-    def up(self, visible: F32, mean: F32, state: F32 | None, where: NDArray[np.uint32], workers: int) -> None:
-        """Write probabilities of the hidden units to ``mean`` and, where asked for, drawn states to ``state``."""
-
-        def tile(start: int, stop: int) -> None:
-            sums = visible @ self.weights[:, start:stop]
-            if state is None:
-                units.sigmoid(sums, self.hidden_bias, start, mean)
-            else:
-                units.sample_bernoulli(sums, self.hidden_bias, start, mean, state, where)
-
-        map_ranges(tile, self.weights.shape[1], UNITS, workers)
-
-    def down(self, hidden: F32, mean: F32, state: F32, where: NDArray[np.uint32], gaussian: bool, workers: int) -> None:
-        """Write means of the visible units to ``mean`` and drawn states to ``state``."""
-        sample = units.sample_gaussian if gaussian else units.sample_bernoulli
-
-        def tile(start: int, stop: int) -> None:
-            sample(hidden @ self.weights[start:stop].T, self.visible_bias, start, mean, state, where)
-
-        map_ranges(tile, self.weights.shape[0], UNITS, workers)
 
     def gibbs(self, x: F32, n_steps: int, seed: NDArray[np.uint32], gaussian: bool, workers: int) -> F32:
         """Visible states (n_row, n_visible) after ``n_steps`` steps from ``x``."""
-        visible = x.copy()
-        mean_visible = np.empty_like(visible)
-        mean, state = np.empty((2, x.shape[0], self.weights.shape[1]), np.float32)
-        for i in range(n_steps):
-            self.up(visible, mean, state, draws.address(seed, int(draws.GIBBS), i, 0), workers)
-            self.down(state, mean_visible, visible, draws.address(seed, int(draws.GIBBS), i, 1), gaussian, workers)
-        return visible
+        out = np.empty_like(x)
+        words = [int(word) for word in seed]
+
+        def rows(start: int, stop: int) -> None:
+            _core.gibbs(
+                x[start:stop],
+                *self._parameters(),
+                gaussian=gaussian,
+                n_steps=n_steps,
+                seed=words,
+                first_row=start,
+                out=out[start:stop],
+            )
+
+        map_ranges(rows, x.shape[0], _ROWS, workers)
+        return out
 
     def suit(self, settings: Settings) -> None:
         """Make or drop what these settings carry from batch to batch, and keep what is there already."""
@@ -145,102 +143,98 @@ class Machine:
                 np.zeros_like(self.hidden_bias),
             )
 
-    def step(self, x: F32, batch: int, settings: Settings) -> None:
-        """Move the parameters along the gradient that one batch ``x`` (n_row, n_visible) gives."""
-        n_row, workers = x.shape[0], settings.workers
-        n_model = n_row if self.chains is None else self.chains.shape[0]
-        # Rows of the data stand above rows of the model, so that one product makes both statistics.
-        visible = np.empty((n_row + n_model, x.shape[1]), np.float32)
-        hidden = np.empty((n_row + n_model, self.weights.shape[1]), np.float32)
-        visible[:n_row] = x
-        seen, means = visible[n_row:], np.empty((n_model, x.shape[1]), np.float32)
+    def learn(self, samples: Samples, settings: Settings, n_epochs: int) -> None:
+        """Move the parameters along the gradient of every batch for so many epochs.
 
-        def at(draw: int) -> NDArray[np.uint32]:
-            return draws.address(self.seed, self.epoch, batch, draw)
+        Raises
+        ------
+        DivergedError
+            The weights left all bounds; the machine is then as it was before.
+        """
+        self.suit(settings)
+        core = _core.ContrastiveDivergence(
+            self._state(),
+            gaussian=settings.gaussian,
+            mixed=settings.mixed,
+            centered=settings.centered,
+            has_hidden_offset=self.has_hidden_offset,
+            k=settings.k,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            offset_rate=OFFSET_RATE,
+            seed=[int(word) for word in self.seed],
+        )
+        operations = 2.0 * (2 * settings.k + 3) * settings.batch_size * self.weights.size
+        step = settings.batch_size * max(1, int(_OPERATIONS / operations))
+        for epoch in range(self.epoch, self.epoch + n_epochs):
+            batch = 0
+            for rows, order in samples.blocks(self.seed, epoch, settings.batch_size):
+                for start in range(0, order.size, step):
+                    some = order[start : start + step]
+                    _learn(core, rows, some, epoch, batch, settings.workers)
+                    batch += -(-some.size // settings.batch_size)
+            if not core.finite():
+                raise DivergedError(epoch + 1)
+        core.store(self._state())
+        self.epoch += n_epochs
+        self.has_hidden_offset |= settings.centered and n_epochs > 0
 
-        if self.chains is None:
-            state = np.empty((n_row, self.weights.shape[1]), np.float32)
-            self.up(x, hidden[:n_row], state, at(0), workers)
-        else:
-            state = self.chains
-            self.up(x, hidden[:n_row], None, at(0), workers)
-        for i in range(settings.k):
-            self.down(state, means, seen, at(2 * i + 1), settings.gaussian, workers)
-            last = i + 1 == settings.k
-            # Only chains that go on need states at the end; the statistics take probabilities, which scatter less.
-            self.up(seen, hidden[n_row:], None if last and self.chains is None else state, at(2 * i + 2), workers)
-        self._follow(visible, hidden, n_row, settings)
+    def _parameters(self) -> tuple[F32, F32, F32]:
+        return self.weights, self.visible_bias, self.hidden_bias
 
-    def _follow(self, visible: F32, hidden: F32, n_row: int, settings: Settings) -> None:
-        """Update by the rows of data (the first ``n_row``) and of the model; both arrays are overwritten."""
-        data_visible, data_hidden = visible[:n_row].mean(axis=0), hidden[:n_row].mean(axis=0)
-        bias_step = [data_visible - visible[n_row:].mean(axis=0), data_hidden - hidden[n_row:].mean(axis=0)]
-        if settings.centered:
-            if not self.has_hidden_offset:
-                self.hidden_offset[:] = data_hidden
-                self.has_hidden_offset = True
-            self.visible_offset += OFFSET_RATE * (data_visible - self.visible_offset)
-            self.hidden_offset += OFFSET_RATE * (data_hidden - self.hidden_offset)
-            visible -= self.visible_offset
-            hidden -= self.hidden_offset
-        hidden[:n_row] *= np.float32(1.0 / n_row)
-        hidden[n_row:] *= np.float32(-1.0 / (hidden.shape[0] - n_row))
-        if settings.centered:
-            bias_step[0] -= visible.T @ (hidden @ self.hidden_offset)
-            bias_step[1] -= hidden.T @ (visible @ self.visible_offset)
-        rate, decay = np.float32(settings.learning_rate), np.float32(settings.learning_rate * settings.weight_decay)
-        momentum = np.float32(settings.momentum)
-        velocity = self.velocities[0] if self.velocities is not None else self.weights[:, :0]
-
-        def tile(start: int, stop: int) -> None:
-            gradient = visible[:, start:stop].T @ hidden
-            if self.velocities is None:
-                _ascend(self.weights[start:stop], gradient, rate, decay)
-            else:
-                _ascend_with_momentum(self.weights[start:stop], velocity[start:stop], gradient, rate, decay, momentum)
-
-        map_ranges(tile, self.weights.shape[0], UNITS, settings.workers)
-        for i, bias in enumerate((self.visible_bias, self.hidden_bias)):
-            change = rate * bias_step[i]
-            if self.velocities is not None:
-                self.velocities[i + 1][:] = change = momentum * self.velocities[i + 1] + change
-            np.add(bias, change, out=bias)
+    def _state(self) -> dict[str, Any]:
+        velocities = self.velocities if self.velocities is not None else (None, None, None)
+        return {
+            "weights": self.weights,
+            "visible_bias": self.visible_bias,
+            "hidden_bias": self.hidden_bias,
+            "visible_offset": self.visible_offset,
+            "hidden_offset": self.hidden_offset,
+            "chains": self.chains,
+            **dict(zip(("weight_velocity", "visible_velocity", "hidden_velocity"), velocities, strict=True)),
+        }
 
 
-@njit(cache=True, nogil=True)
-def _ascend(weights, gradient, rate, decay):  # type: ignore[no-untyped-def]
-    for i in range(weights.shape[0]):
-        w, g = weights[i], gradient[i]
-        for j in range(w.size):
-            w[j] += rate * g[j] - decay * w[j]
+def _learn(
+    core: _core.ContrastiveDivergence, rows: F32, order: NDArray[np.int64], epoch: int, first_batch: int, workers: int
+) -> None:
+    """Learn from some batches: one thread leads, the others take tiles of whatever it does."""
+    if workers == 1:
+        core.learn(rows, order, epoch, first_batch)
+        return
+    core.admit()
+
+    def part(start: int, stop: int) -> None:
+        if start > 0:
+            core.help()
+            return
+        try:
+            core.learn(rows, order, epoch, first_batch)
+        finally:
+            core.release()
+
+    map_ranges(part, workers, 1, workers)
 
 
-@njit(cache=True, nogil=True)
-def _ascend_with_momentum(weights, velocity, gradient, rate, decay, momentum):  # type: ignore[no-untyped-def]
-    for i in range(weights.shape[0]):
-        w, v, g = weights[i], velocity[i], gradient[i]
-        for j in range(w.size):
-            v[j] = momentum * v[j] + (rate * g[j] - decay * w[j])
-            w[j] += v[j]
+def initial_machine(mean: NDArray[np.float64], n_hidden: int, seed: NDArray[np.uint32], settings: Settings) -> Machine:
+    """Return a machine before its first step, for data of this mean (n_visible,).
 
-
-def initial_machine(x: F32, n_hidden: int, seed: NDArray[np.uint32], settings: Settings) -> Machine:
-    """Return a machine before its first step.
-
-    Weights are normal with standard deviation 0.01, the visible biases alone reproduce the mean of ``x`` (Hinton 2012,
+    Weights are normal with standard deviation 0.01, the visible biases alone reproduce the mean (Hinton 2012,
     doi:10.1007/978-3-642-35289-8_32), the hidden biases are 0, or `HIDDEN_BIAS` for the centred gradient.
     """
-    n_visible = x.shape[1]
+    n_visible = mean.size
     words = draws.bits(draws.address(seed, int(draws.WEIGHTS), 0, 0), n_visible, n_hidden + n_hidden % 2)
     noise = np.empty(words.size, np.float32)
     draws.standard_normal(words.ravel(), noise)
-    mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
-    inside = np.clip(mean.astype(np.float64), 0.01, 0.99)
+    offset = mean.astype(np.float32)
+    inside = np.clip(offset.astype(np.float64), 0.01, 0.99)
     return Machine(
         seed=seed,
         weights=np.float32(0.01) * np.ascontiguousarray(noise.reshape(n_visible, -1)[:, :n_hidden]),
-        visible_bias=mean.copy() if settings.gaussian else np.log(inside / (1.0 - inside)).astype(np.float32),
+        visible_bias=offset.copy() if settings.gaussian else np.log(inside / (1.0 - inside)).astype(np.float32),
         hidden_bias=np.full(n_hidden, HIDDEN_BIAS if settings.centered else 0.0, np.float32),
-        visible_offset=mean,
+        visible_offset=offset,
         hidden_offset=np.zeros(n_hidden, np.float32),
     )

@@ -129,11 +129,18 @@ def bits(where: NDArray[np.uint32], n_row: int, n_unit: int) -> NDArray[np.uint3
     return out
 
 
-def permutation(seed: NDArray[np.uint32], epoch: int, n: int) -> NDArray[np.intp]:
-    """Return a random order of ``n`` rows for one epoch: rows sorted by a random word each, ties by their place."""
+def permutation(seed: NDArray[np.uint32], epoch: int, n: int, *, first: int = 0, draw: int = 0) -> NDArray[np.intp]:
+    """Return a random order of ``n`` rows for one epoch: rows sorted by a random word each, ties by their place.
+
+    The words are those of the rows ``first ... first + n`` of a sample, ``first`` being a multiple of 4.
+    """
     # Rows of the sample stand where units do, a page of them after the other.
     words = np.empty(n, np.uint32)
-    where = address(seed, int(ORDER), epoch, 0)
-    for page, start in enumerate(range(0, n, MAX_UNITS)):
-        uniform_bits(where, page, 0, words[start : start + MAX_UNITS])
+    where = address(seed, int(ORDER), epoch, draw)
+    start = 0
+    while start < n:
+        page, place = divmod(first + start, MAX_UNITS)
+        stop = min(n, start + MAX_UNITS - place)
+        uniform_bits(where, page, place, words[start:stop])
+        start = stop
     return np.argsort(words, kind="stable")

@@ -1,23 +1,22 @@
 """`RBM`: the restricted Boltzmann machine as a scikit-learn estimator.
 
-Owns the parameters, their checks and the conventions of estimators. Refuses arithmetic: the step stands in
-`starskope.learn.divergence`, the unit types in `starskope.learn.units`.
+Owns the parameters, their checks and the conventions of estimators. Refuses arithmetic: the state that learns stands in
+`starskope.learn.divergence`, where its data come from in `starskope.learn.samples`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from starskope.learn import draws
-from starskope.learn.divergence import Machine, Settings, initial_machine
-from starskope.learn.products import single_threaded
+from starskope.learn.divergence import DivergedError, Machine, Settings, initial_machine
+from starskope.learn.samples import Samples, is_streamed
 from starskope.parallel import resolve_workers
 from starskope.validation import choice, finite, integer_at_least, positive
 
@@ -53,8 +52,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         From 0 to below 1: velocity = momentum * velocity + learning_rate * gradient.
     weight_decay : float
         ``weight_decay * weights_`` is taken off the gradient of the weights; biases do not decay.
-    precision : {"float32"}
-        Of parameters and products. ``"mixed"`` is refused: no kernel for it is in this version.
+    precision : {"float32", "mixed"}
+        Of the products in training. ``"mixed"`` rounds states, probabilities and a copy of the weights to bfloat16 (8
+        bits) and sums in float32, as are the weights that are learned; states of binary units are exact. Fast where
+        the CPU has instructions for it (AVX512_BF16); elsewhere the same is computed from float32, slowly.
     workers : int
         Threads; -1 for all CPUs of this process. The result does not depend on it.
     random_state : int, RandomState or None
@@ -85,8 +86,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
     and p(v) = exp(-F(v)) / Z. Offsets of the centred gradient start at the mean of the data and the first mean of the
     hidden units and follow the batches at a rate of 0.01. Numbers are drawn by Philox from (seed, epoch, batch, layer,
-    row, unit); BLAS is held on one thread and batches are split by fixed tiles, so any number of workers gives the
-    same bytes. One update costs 2 (2 k + 3) batch_size n_visible n_hidden operations.
+    row, unit), and layers are split into fixed tiles, so any number of workers gives the same bytes.
+    One update costs 2 (2 k + 3) batch_size n_visible n_hidden operations.
 
     References
     ----------
@@ -173,7 +174,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         Parameters
         ----------
         x : (n_sample, n_visible)
-            No NaN. Each epoch takes the rows in a new random order.
+            No NaN. Each epoch takes the rows in a new random order. A `numpy.memmap`, or an array in chunks (zarr,
+            h5py, dask), is read in blocks of 128 MB, once before the first epoch and once in each; these come in a
+            random order, and so do the rows of each.
         y : ignored
 
         Returns
@@ -188,21 +191,21 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         """
         settings = self._settings()
         n_epochs = integer_at_least(self.n_epochs, "n_epochs", 0)
-        data = self._data(x, reset=True)
-        self._begin(data, settings)
-        self._learn(data, settings, n_epochs)
+        samples = self._samples(x, reset=True)
+        self._begin(samples, settings)
+        self._learn(samples, settings, n_epochs)
         return self
 
     def partial_fit(self, x: ArrayLike, y: object = None) -> Self:
         """Learn from ``x`` for one epoch more; the first call begins. Arguments and errors as of `fit`."""
         settings = self._settings()
         first = not hasattr(self, "_machine")
-        data = self._data(x, reset=first)
+        samples = self._samples(x, reset=first)
         if first:
-            self._begin(data, settings)
+            self._begin(samples, settings)
         elif self._machine.weights.shape[1] != self.n_hidden:
             raise ValueError(f"n_hidden={self.n_hidden}: the machine has {self._machine.weights.shape[1]}; fit anew")
-        self._learn(data, settings, 1)
+        self._learn(samples, settings, 1)
         return self
 
     def transform(self, x: ArrayLike) -> NDArray[np.float32]:
@@ -211,14 +214,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         A row's bytes do not depend on the other rows.
         """
         machine, data = self._fitted(x)
-        with single_threaded():
-            return machine.hidden(data, resolve_workers(self.workers))
+        return machine.hidden(data, resolve_workers(self.workers))
 
     def free_energy(self, x: ArrayLike) -> NDArray[np.float64]:
         """Return the free energy F (n_sample,) with p(x) = exp(-F(x)) / Z; see the Notes of the class."""
         machine, data = self._fitted(x)
-        with single_threaded():
-            return machine.free_energy(data, self.visible == "gaussian", resolve_workers(self.workers))
+        return machine.free_energy(data, self.visible == "gaussian", resolve_workers(self.workers))
 
     def score_samples(self, x: ArrayLike) -> NDArray[np.float64]:
         """Return the logarithm of the unnormalised probability, minus the free energy, (n_sample,)."""
@@ -244,13 +245,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         machine, data = self._fitted(x)
         n_steps = integer_at_least(n_steps, "n_steps", 1)
         seed = machine.seed if random_state is None else _seed(random_state)
-        with single_threaded():
-            return machine.gibbs(data, n_steps, seed, self.visible == "gaussian", resolve_workers(self.workers))
+        return machine.gibbs(data, n_steps, seed, self.visible == "gaussian", resolve_workers(self.workers))
 
     def _settings(self) -> Settings:
         choice(self.visible, "visible", VISIBLE)
-        if choice(self.precision, "precision", PRECISION) == "mixed":
-            raise ValueError("precision='mixed': this version has no mixed-precision kernel; use precision='float32'")
         momentum, decay = finite(self.momentum, "momentum"), finite(self.weight_decay, "weight_decay")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={self.momentum!r}: expected a number from 0 to below 1")
@@ -270,7 +268,18 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             momentum=momentum,
             weight_decay=decay,
             workers=resolve_workers(self.workers),
+            mixed=choice(self.precision, "precision", PRECISION) == "mixed",
         )
+
+    def _samples(self, x: ArrayLike, *, reset: bool) -> Samples:
+        """Return what to learn from; what is read block by block is checked then, and here in one row."""
+        if not is_streamed(x):
+            return Samples(self._data(x, reset=reset))
+        rows: Any = x
+        if len(rows.shape) != 2:
+            raise ValueError(f"expected a 2D array, got one of shape {tuple(rows.shape)}")
+        self._data(np.asarray(rows[:1]), reset=reset)
+        return Samples(rows, check=lambda block: self._check(_finite(block)))
 
     def _data(self, x: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
         # Values beyond float32 become infinite without a warning, and are then refused by name.
@@ -278,6 +287,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             data: NDArray[np.float32] = validate_data(self, x, reset=reset, dtype=np.float32, order="C")
         if data.shape[1] > draws.MAX_UNITS:
             raise ValueError(f"{data.shape[1]} visible units: expected at most {draws.MAX_UNITS}")
+        self._check(data)
+        return data
+
+    def _check(self, data: NDArray[np.float32]) -> None:
         if self.visible == "bernoulli" and data.size:
             low, high = float(data.min()), float(data.max())
             if low < -_TOLERANCE or high > 1.0 + _TOLERANCE:
@@ -285,14 +298,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
                     f"visible='bernoulli' takes values from 0 to 1, these go from {low:.4g} to {high:.4g}: "
                     "scale them, or use visible='gaussian'"
                 )
-        return data
 
     def _fitted(self, x: ArrayLike) -> tuple[Machine, NDArray[np.float32]]:
         check_is_fitted(self)
         return self._machine, self._data(x, reset=False)
 
-    def _begin(self, data: NDArray[np.float32], settings: Settings) -> None:
-        self._adopt(initial_machine(data, self.n_hidden, _seed(self.random_state), settings))
+    def _begin(self, samples: Samples, settings: Settings) -> None:
+        self._adopt(initial_machine(samples.mean(), self.n_hidden, _seed(self.random_state), settings))
 
     def _adopt(self, machine: Machine) -> None:
         """Make a machine this estimator's own; the public attributes are its arrays."""
@@ -303,28 +315,25 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.n_epochs_seen_ = machine.epoch
         self._n_features_out = machine.weights.shape[1]
 
-    def _learn(self, data: NDArray[np.float32], settings: Settings, n_epochs: int) -> None:
-        machine = self._machine
-        machine.suit(settings)
-        # A diverging machine overflows before the check below finds it.
-        with single_threaded(), np.errstate(over="ignore", invalid="ignore"):
-            for _ in range(n_epochs):
-                order = draws.permutation(machine.seed, machine.epoch, data.shape[0])
-                for batch, start in enumerate(range(0, order.size, settings.batch_size)):
-                    machine.step(data[order[start : start + settings.batch_size]], batch, settings)
-                machine.epoch += 1
-                if not math.isfinite(float(machine.weights.sum(dtype=np.float64))):
-                    raise ValueError(
-                        f"learning_rate={self.learning_rate!r}: the weights left all bounds in epoch {machine.epoch}; "
-                        "take a smaller one, or scale the data to unit variance"
-                    )
-        self.n_epochs_seen_ = machine.epoch
+    def _learn(self, samples: Samples, settings: Settings, n_epochs: int) -> None:
+        try:
+            self._machine.learn(samples, settings, n_epochs)
+        except DivergedError as error:
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r}: {error}; take a smaller one, or scale the data to unit variance"
+            ) from None
+        self.n_epochs_seen_ = self._machine.epoch
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.non_deterministic = self.random_state is None
         return tags
+
+
+def _finite(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    assert_all_finite(block, input_name="X")
+    return block
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> NDArray[np.uint32]:

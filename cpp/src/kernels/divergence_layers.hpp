@@ -1,0 +1,247 @@
+// Layers of units: from what reaches them to probabilities and states, each left in the layouts that the products read.
+// Blocks of lanes x lanes go through the registers and are transposed there.
+#pragma once
+
+#include "divergence_units.hpp"
+
+namespace starskope::detail::STARSKOPE_VARIANT {
+namespace {
+
+// a0 b0 a1 b1 ..., of the first half of the lanes and of the second.
+STARSKOPE_INLINE Floats zip_first(Floats a, Floats b) {
+#if defined(__AVX512F__)
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+#elif defined(__AVX2__)
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+#endif
+}
+
+STARSKOPE_INLINE Floats zip_second(Floats a, Floats b) {
+#if defined(__AVX512F__)
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif defined(__AVX2__)
+    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#endif
+}
+
+struct Block {
+    Floats row[lanes];
+};
+
+STARSKOPE_INLINE void transpose(Block& block) {
+#pragma GCC unroll 4
+    for (int size = 1; size < lanes; size *= 2) {
+        Block next;
+#pragma GCC unroll 8
+        for (int i = 0; i < half; ++i) {
+            next.row[2 * i] = zip_first(block.row[i], block.row[i + half]);
+            next.row[2 * i + 1] = zip_second(block.row[i], block.row[i + half]);
+        }
+        block = next;
+    }
+}
+
+STARSKOPE_INLINE size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+// Ones in the bits of the first n lanes.
+STARSKOPE_INLINE Ints first_lanes(size_t n) {
+    Ints place;
+    for (int i = 0; i < lanes; ++i) {
+        place[i] = i;
+    }
+    return place < Ints{} + int32_t(least(n, lanes));
+}
+
+STARSKOPE_INLINE Floats kept(Floats x, Ints mask) {
+    return (Floats)((Ints)x & mask);
+}
+
+template <class Format>
+STARSKOPE_INLINE Floats rounded(Floats x) {
+    if constexpr (Format::pairs) {
+        return from_bfloat16(to_bfloat16(x));
+    } else {
+        return x;
+    }
+}
+
+// Words along an axis of n units, or rows.
+template <class Format>
+STARSKOPE_INLINE size_t words(size_t n) {
+    return Format::pairs ? (n + 1) / 2 : n;
+}
+
+// Writes the rows of a block, which hold rounded values, from row `at` (even) on; rows beyond `n` are not written, but
+// for the second of a pair.
+template <class Format>
+STARSKOPE_INLINE void store_block(const Block& block, uint32_t* out, size_t stride, size_t at, size_t n) {
+    if constexpr (Format::pairs) {
+        out += at / 2 * stride;
+#pragma GCC unroll 8
+        for (int i = 0; i < half; ++i) {
+            if (size_t(2 * i) < n) {
+                store_words(out + size_t(i) * stride,
+                            (UInts)block.row[2 * i] >> 16 | ((UInts)block.row[2 * i + 1] & 0xFFFF0000u));
+            }
+        }
+    } else {
+        out += at * stride;
+#pragma GCC unroll 16
+        for (int i = 0; i < lanes; ++i) {
+            if (size_t(i) < n) {
+                store_words(out + size_t(i) * stride, (UInts)block.row[i]);
+            }
+        }
+    }
+}
+
+STARSKOPE_INLINE Floats sum_of_rows(const Block& block) {
+    Block sums = block;
+#pragma GCC unroll 4
+    for (int n = half; n > 0; n /= 2) {
+        for (int i = 0; i < n; ++i) {
+            sums.row[i] += sums.row[i + n];
+        }
+    }
+    return sums.row[0];
+}
+
+STARSKOPE_INLINE void add_to(float* sums, const Floats& more) {
+    store(sums, load<Floats>(sums) + more);
+}
+
+// Reads the rows of the batch for the units `first` to `last`.
+template <class Format>
+void gather_rows(const DivergenceJob& job, size_t first, size_t last) {
+    for (size_t unit = first; unit < last; unit += lanes) {
+        const size_t n_unit = least(lanes, job.n_visible - unit);
+        store(job.data_visible + unit, Floats{});
+        for (size_t row = 0; row < job.n_data; row += lanes) {
+            const size_t n_row = least(lanes, job.n_data - row);
+            Block block = {};
+            for (size_t i = 0; i < n_row; ++i) {
+                const float* x = job.data + size_t(job.row[row + i]) * job.data_stride + unit;
+                __builtin_memcpy(&block.row[i], x, n_unit == size_t(lanes) ? sizeof(Floats) : n_unit * sizeof(float));
+                block.row[i] = rounded<Format>(block.row[i]);
+            }
+            store_block<Format>(block, job.visible_rows + unit, job.v_stride, row, n_row);
+            add_to(job.data_visible + unit, sum_of_rows(block));
+            transpose(block);
+            store_block<Format>(block, job.data_columns + row, job.b_stride, unit, lanes);
+        }
+        if (job.centered) {
+            const Floats offset = load<Floats>(job.visible_offset + unit);
+            const Floats mean = load<Floats>(job.data_visible + unit) * splat(1.0f / float(job.n_data));
+            const Floats moved = multiply_add(splat(job.offset_rate), mean - offset, offset);
+            store(job.visible_offset + unit, kept(moved, first_lanes(n_unit)));
+        }
+    }
+}
+
+// From sums to probabilities of the hidden units `first` to `last`, and on to states where asked for.
+template <class Format>
+void finish_hidden(const DivergenceJob& job, size_t first, size_t last) {
+    const size_t n_batch = job.from_data ? job.n_data : job.n_model;
+    // Rows of the model stand below those of the data, of which an odd one has a pair of its own.
+    uint32_t* const rows = job.hidden_rows + (job.from_data ? 0 : words<Format>(job.n_data) * job.h_stride);
+    const Floats scale = splat(job.from_data ? 1.0f : -float(job.n_data) / float(job.n_model));
+    float* const total = job.from_data ? job.data_hidden : job.model_hidden;
+    for (size_t unit = first; unit < last; unit += lanes) {
+        const size_t n_unit = least(lanes, job.n_hidden - unit);
+        const Floats bias = load<Floats>(job.hidden_bias + unit);
+        const Ints inside = first_lanes(n_unit);
+        Floats sums = {};
+        for (size_t row = 0; row < n_batch; row += lanes) {
+            const size_t n_row = least(lanes, n_batch - row);
+            Block block = {};
+            for (size_t i = 0; i < n_row; ++i) {
+                const Floats x = load<Floats>(job.hidden_sums + (row + i) * job.h_stride + unit) + bias;
+                block.row[i] = kept(sigmoid(x), inside);
+            }
+            if (job.keeps) {
+                Block scaled = {};
+                for (size_t i = 0; i < n_row; ++i) {
+                    scaled.row[i] = rounded<Format>(block.row[i] * scale);
+                }
+                store_block<Format>(scaled, rows + unit, job.h_stride, row, n_row);
+                sums += sum_of_rows(scaled);
+            }
+            if (job.draws) {
+                const Ints present = first_lanes(n_row);
+                transpose(block);
+#pragma GCC unroll 4
+                for (int i = 0; i < lanes; i += 4) {
+                    const RandomWords random = random_words(job, row, (unit + size_t(i)) / 4);
+                    for (int j = 0; j < 4; ++j) {
+                        block.row[i + j] = kept(coin(random.word[j], block.row[i + j]), present);
+                    }
+                }
+                store_block<Format>(block, job.state_columns + row, job.b_stride, unit, lanes);
+            }
+        }
+        if (job.keeps) {
+            store(total + unit, sums);
+            if (job.centered && job.from_data) {
+                const Floats mean = sums * splat(1.0f / float(job.n_data));
+                const Floats offset = job.starts_offset ? mean : load<Floats>(job.hidden_offset + unit);
+                store(job.hidden_offset + unit, multiply_add(splat(job.offset_rate), mean - offset, offset));
+            }
+        }
+    }
+}
+
+// From sums to drawn states of the visible units `first` to `last`.
+template <class Format>
+void finish_visible(const DivergenceJob& job, size_t first, size_t last) {
+    uint32_t* const rows = job.visible_rows + words<Format>(job.n_data) * job.v_stride;
+    for (size_t unit = first; unit < last; unit += lanes) {
+        const size_t n_unit = least(lanes, job.n_visible - unit);
+        Floats sums = {};
+        for (size_t row = 0; row < job.n_model; row += lanes) {
+            const size_t n_row = least(lanes, job.n_model - row);
+            const Ints present = first_lanes(n_row);
+            Block block = {};
+            for (size_t i = 0; i < n_unit; i += 4) {
+                const RandomWords random = random_words(job, row, (unit + i) / 4);
+                Floats x[4];
+                for (size_t j = 0; j < 4; ++j) {
+                    x[j] = load<Floats>(job.visible_sums + (unit + i + j) * job.b_stride + row) +
+                           splat(job.visible_bias[unit + i + j]);
+                }
+                if (job.gaussian) {
+                    const SineCosine even = two_normals(random.word[0], random.word[1]);
+                    const SineCosine odd = two_normals(random.word[2], random.word[3]);
+                    x[0] += even.cosine;
+                    x[1] += even.sine;
+                    x[2] += odd.cosine;
+                    x[3] += odd.sine;
+                } else {
+                    for (int j = 0; j < 4; ++j) {
+                        x[j] = coin(random.word[j], sigmoid(x[j]));
+                    }
+                }
+                for (size_t j = 0; j < 4 && i + j < n_unit; ++j) {
+                    block.row[i + j] = kept(rounded<Format>(x[j]), present);
+                }
+            }
+            store_block<Format>(block, job.model_columns + row, job.b_stride, unit, lanes);
+            if (job.keeps) {
+                transpose(block);
+                store_block<Format>(block, rows + unit, job.v_stride, row, n_row);
+                sums += sum_of_rows(block);
+            }
+        }
+        if (job.keeps) {
+            store(job.model_visible + unit, sums);
+        }
+    }
+}
+
+} // namespace
+} // namespace starskope::detail::STARSKOPE_VARIANT
