@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +26,18 @@ class Cost:
 
 
 def cost_of(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Cost:
-    """Run a command to its end and return what it cost; RuntimeError with the end of its output when it fails."""
+    """Run a command to its end and return what it cost; RuntimeError when it fails or hangs."""
     with log.open("wb") as output:
         began = time.perf_counter()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(environment))
+        limit = threading.Timer(LIMIT_S, child.kill)
+        limit.start()
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - began
+    limit.cancel()
     child.returncode = os.waitstatus_to_exitcode(status)
+    if wall_s >= LIMIT_S:
+        raise RuntimeError(f"{command[0]} did not end within {LIMIT_S} s")
     if child.returncode:
         raise RuntimeError(f"{command[0]} ended with {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss)

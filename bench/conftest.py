@@ -89,7 +89,10 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         write(f"OPENBLAS_CORETYPE={FORCED_CORETYPE} was unset, {came}")
     write(session.table())
     for rival, reason in session.missing.items():
-        write(f"left out: {rival} ({reason}); pip install --group bench brings all rivals")
+        write(
+            f"left out: {rival} ({reason})"
+            + ("; pip install --group bench brings it" if "not installed" in reason else "")
+        )
     write(f"wrote {session.write()}")
     if not config.getoption("--update-readme"):
         return

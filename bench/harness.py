@@ -110,12 +110,25 @@ class Session:
         self.missing: dict[str, str] = {}
 
     def optional(self, module: str, rival: str | None = None) -> ModuleType | None:
-        """Import a rival; where it is not installed return None and remember to say so."""
+        """Import a rival; where that fails return None and remember why."""
         try:
             return importlib.import_module(module)
-        except ImportError as error:
-            self.missing[rival or module] = str(error)
-            return None
+        except ModuleNotFoundError as error:
+            is_absent = error.name is not None and (module + ".").startswith(error.name + ".")
+            self.leave_out(rival or module, "not installed" if is_absent else f"does not import: {error}")
+        except Exception as error:  # what a broken library raises at import is up to it
+            self.leave_out(rival or module, f"does not import: {_told(error)}")
+        return None
+
+    def leave_out(self, rival: str, reason: str) -> str:
+        """Remember why a rival is not in a row; the note that says so."""
+        self.missing[rival] = reason
+        return f"{rival} left out: {reason}"
+
+    def note_of(self, rival: str) -> str:
+        """Return the note on a rival that was left out, by its name or that of the library within it."""
+        names = [name for name in self.missing if name in rival]
+        return f"{rival} left out: {self.missing[max(names, key=len)] if names else 'no reason given'}"
 
     def compare(
         self,
@@ -141,7 +154,8 @@ class Session:
         name
             What is done, for the table.
         ours, rivals
-            Functions without arguments. A rival that is None is not installed and is left out, with a note.
+            Functions without arguments. A rival that is None, or fails when its answer is asked for, is left out,
+            with a note that says why.
         check
             Called once per rival as ``check(rival_name, our_answer, rival_answer)`` before any clock runs; it asserts.
         n_bytes
@@ -159,9 +173,17 @@ class Session:
         prepare = setup or _nothing
         prepare()
         answer = ours()
-        for rival, function in present.items():
+        notes = [self.note_of(rival) for rival, function in rivals.items() if function is None]
+        for rival, function in list(present.items()):
             prepare()
-            check(rival, answer, function())
+            try:
+                theirs = function()
+            except Exception as error:  # whatever a rival raises is a note on it, no failure of ours
+                notes.append(self.leave_out(rival, f"failed: {_told(error)}"))
+                del present[rival]
+                continue
+            check(rival, answer, theirs)
+            del theirs
         del answer
         times: dict[str, list[float]] = {rival: [] for rival in present}
 
@@ -194,7 +216,7 @@ class Session:
             n_bytes=n_bytes,
             threads=threads,
         )
-        row.notes += [f"{rival} not installed" for rival, function in rivals.items() if function is None]
+        row.notes += notes
         benchmark.extra_info.update({f"{rival}_best_s": t.best for rival, t in row.rivals.items()})
         self.rows.append(row)
         return row
@@ -227,7 +249,8 @@ class Session:
             If the markers are not there, or a rival or a bench was left out: the published table holds all of them.
         """
         if self.missing:
-            raise ValueError(f"{path.name} keeps its table: rivals not installed: {', '.join(sorted(self.missing))}")
+            left_out = "; ".join(f"{rival} ({reason})" for rival, reason in sorted(self.missing.items()))
+            raise ValueError(f"{path.name} keeps its table: rivals left out: {left_out}")
         text = path.read_text()
         begin, end = (text.find(marker) for marker in MARKERS)
         if not 0 <= begin < end:
@@ -277,6 +300,12 @@ def environment_line() -> str:
         f"{about['date']}, commit {about['commit']}: {about['cpu']}, {about['cpus']} CPUs, variant {about['isa']}, "
         f"{compiler}, Python {about['python']}, {versions}; load {about['load']:.1f}."
     )
+
+
+def _told(error: Exception) -> str:
+    """Return an exception in one short line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1]}"[:200]
 
 
 def _nothing() -> None:

@@ -157,7 +157,7 @@ def test_cutouts(session: harness.Session, cube: BigCube, monkeypatch: pytest.Mo
                     assert np.array_equal(flux, cube.flux(target)), (name, target)
     late = f", {1000 * latency_s:g} ms added" if latency_s else ""
     notes = [f"rivals timed on {n_rival} targets a round and scaled", "flux of all bit-equal"]
-    notes += [f"{name} not installed" for name in ("astrocut", "tesscube") if name in session.missing]
+    notes += [session.note_of(name) for name in ("astrocut", "tesscube") if name in session.missing]
     row = harness.Row(
         f"{N_TARGET:,} cutouts {SIZE}x{SIZE} of one cube of {N_FRAME:,} frames{late}",
         ours,

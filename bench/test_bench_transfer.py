@@ -102,26 +102,36 @@ def check(client: str, bucket: Bucket) -> None:
         assert hashlib.sha256(content).hexdigest() == bucket.digests[key], (client, key)
 
 
-def measure(clients: tuple[str, ...], bucket: Bucket, scheme: str, latency_s: float, log: Path) -> dict[str, Slope]:
-    """Run every client with one object and with all, in turns."""
+def measure(
+    session: harness.Session, clients: tuple[str, ...], bucket: Bucket, scheme: str, latency_s: float, log: Path
+) -> tuple[dict[str, Slope], list[str]]:
+    """Run every client with one object and with all, in turns; also give notes on rivals that failed."""
     slopes = {client: Slope() for client in clients}
+    notes = []
     with serve(bucket, scheme, latency_s, checksums=True, md5_etags=True) as (url, environment):
         for n_round in range(N_ROUND):
-            for client, slope in slopes.items():
-                slope.few.append(fetch(client, url, bucket, KEYS[:1], environment, log))
-                slope.many.append(fetch(client, url, bucket, KEYS, environment, log))
+            for client, slope in list(slopes.items()):
+                try:
+                    slope.few.append(fetch(client, url, bucket, KEYS[:1], environment, log))
+                    slope.many.append(fetch(client, url, bucket, KEYS, environment, log))
+                except RuntimeError as error:
+                    if client == "starskope":
+                        raise
+                    del slopes[client]
+                    notes.append(session.leave_out(client, f"failed over {scheme}: {str(error)[-200:]}"))
+                    continue
                 if not n_round:
                     check(client, bucket)
-    return slopes
+    return slopes, notes
 
 
 @pytest.mark.parametrize("latency_s", [0.0, LATENCY_S], ids=["", "50 ms"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_bulk(session: harness.Session, bucket: Bucket, workspace: Path, scheme: str, latency_s: float) -> None:
     rivals = tuple(rival for rival in RIVALS if is_there(rival))
-    slopes = measure(("starskope", *rivals), bucket, scheme, latency_s, workspace / "client.log")
-    missing = [f"{rival} not installed" for rival in RIVALS if rival not in rivals]
-    session.missing.update({rival: "not installed" for rival in RIVALS if rival not in rivals})
+    missing = [session.leave_out(rival, "not installed") for rival in RIVALS if rival not in rivals]
+    clients = ("starskope", *rivals)
+    slopes, failed = measure(session, clients, bucket, scheme, latency_s, workspace / "client.log")
     late = f", {1000 * latency_s:g} ms added" if latency_s else ""
     what = f"{N_OBJECT - 1} objects of 35.5 MB with a stored CRC64NVME over {scheme}{late}, start-up taken off"
     checked = "ours and rclone (MD5) alone compare every byte with the server's sum"
@@ -129,7 +139,7 @@ def test_bulk(session: harness.Session, bucket: Bucket, workspace: Path, scheme:
     def row(name: str, figure: dict[str, list[float]], n_bytes: int | None) -> harness.Row:
         timings = {client: harness.Timing(rounds) for client, rounds in figure.items()}
         ours = timings.pop("starskope")
-        notes = [checked, *missing]
+        notes = [checked, *missing, *failed]
         return session.record(harness.Row(name, ours, timings, n_bytes=n_bytes, threads="all", notes=notes))
 
     cpu = {

@@ -38,8 +38,36 @@ def test_ratios_and_rounds(benchmark: Any) -> None:
     assert len(row.ours.rounds) == len(row.rivals["three times as long"].rounds) == 5
     assert len(prepared) == 2 + 2 * 5
     assert 1.5 < row.ratio("three times as long") < 6.0
-    assert "absent not installed" in row.notes
+    assert "absent left out: no reason given" in row.notes
     assert row.ours.best <= row.ours.median
+
+
+def test_a_rival_that_is_left_out_says_why(benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise RuntimeError("first line\nno such server")
+
+    (tmp_path / "half_installed.py").write_text("import a_library_that_is_nowhere\n")
+    (tmp_path / "broken.py").write_text("raise OSError('libbroken.so.7 is missing')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    session = harness.Session()
+    assert session.optional("nowhere_at_all") is None
+    assert session.optional("half_installed") is None
+    assert session.optional("broken", "broken rival") is None
+    row = session.compare(
+        benchmark,
+        "work",
+        lambda: 2,
+        {"nowhere_at_all fast": None, "half_installed": None, "broken rival": None, "failing": fail, "good": lambda: 2},
+        check=equal,
+    )
+    assert row.notes == [
+        "nowhere_at_all fast left out: not installed",
+        "half_installed left out: does not import: No module named 'a_library_that_is_nowhere'",
+        "broken rival left out: does not import: OSError: libbroken.so.7 is missing",
+        "failing left out: failed: RuntimeError: no such server",
+    ]
+    assert list(row.rivals) == ["good"]
+    assert session.missing["failing"] == "failed: RuntimeError: no such server"
 
 
 def test_a_slow_rival_sits_out(benchmark: Any) -> None:
