@@ -80,10 +80,10 @@ def per_star(row: harness.Row) -> harness.Row:
 @pytest.mark.parametrize(
     ("weights", "must", "aim"),
     [
-        ("equal errors", 25, 50),
-        ("equal errors, 1 % missing per star", 15, 25),
-        ("per-point errors", 15, 25),
-        ("per-point errors, 1 % missing per star", 15, 25),
+        ("equal errors", 50, 90),
+        ("equal errors, 1 % missing per star", 25, 40),
+        ("per-point errors", 25, 40),
+        ("per-point errors, 1 % missing per star", 25, 40),
     ],
 )
 def test_box_search(compare: Compare, weights: str, must: int, aim: int, oversample: int) -> None:

@@ -42,6 +42,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
+CALIBRATED_PERIODS = 6000
+"""Trial periods of the noise curves behind `false_alarm`: 0.5-13.5 d over a sector."""
 N_PEAKS = 3
 """Peaks of a spectrum that are looked at; the one whose events stand out most is the candidate."""
 MASK_WIDTH = 2.0
@@ -200,7 +202,15 @@ def _best(series: StarSeries, statistic: F32, grid: Grid, bands: tuple[NDArray[n
     if best is None:
         return Candidate()
     candidate = vet(series, *best)
-    return replace(candidate, score=candidate.snr)
+    return replace(candidate, score=_score(candidate.snr, grid.periods.size))
+
+
+def _score(snr: float, n_period: int) -> float:
+    """Signal-to-noise ratio as it would stand out on the grid that false-alarm probabilities are calibrated on.
+
+    The best of n trials of noise grows as sqrt(2 ln n): with a million periods it is 5.6 where it was 4.6 with 5,900.
+    """
+    return math.sqrt(max(snr**2 - 2.0 * math.log(max(n_period / CALIBRATED_PERIODS, 1.0)), 0.0))
 
 
 def _binned(time: F64, flux: F32, errors: F32 | None, n_bin: int) -> tuple[F64, F32, F32 | None]:
