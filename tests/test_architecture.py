@@ -20,12 +20,12 @@ _PACKAGE = _CHECKOUT / "src" / "starskope"
 ROOMS = ["layout", "transfer", "archive", "frames", "curves", "synth", "search", "learn", "report", "job", "cli"]
 # Single modules at the top of the package belong to a room too.
 _JOB = (
-    *("arrivals", "conclusions", "demo", "estimates", "framelist", "job", "journal", "learning", "outcome", "plan"),
-    *("products", "progress", "publishing", "runconfig", "signals", "starblocks"),
+    *("arrivals", "completeness", "conclusions", "demo", "estimates", "framelist", "injections", "job", "journal"),
+    *("learning", "outcome", "plan", "products", "progress", "publishing", "runconfig", "signals", "starblocks"),
 )
 _CLI = (
-    *("cli", "cli_commands", "cli_cutouts", "cli_find", "cli_learn", "cli_outcome", "cli_output", "cli_search"),
-    *("cli_spectra", "cli_words", "installation"),
+    *("cli", "cli_commands", "cli_cutouts", "cli_find", "cli_inject", "cli_learn", "cli_outcome", "cli_output"),
+    *("cli_search", "cli_spectra", "cli_words", "installation"),
     "__main__",
 )
 TOP_MODULES = {**dict.fromkeys(_JOB, "job"), **dict.fromkeys(_CLI, "cli")}

@@ -1,4 +1,4 @@
-"""The command line: `starskope find | download | stack | cutouts | curves | run | demo | report | info`.
+"""The command line: `starskope find | download | stack | ... | run | inject | demo | report | info`.
 
 Owns the arguments, the exit code (0 done, 1 some items failed, 2 wrong use) and the one line that an error becomes.
 Refuses to do the work: each command stands in `starskope.cli_commands`.
@@ -120,7 +120,7 @@ class _Skipped:
 def _parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """Describe one command, or all where it is none that is known."""
     from starskope import cli_commands as commands
-    from starskope import cli_cutouts, cli_find, cli_learn, cli_output, cli_search, cli_spectra
+    from starskope import cli_cutouts, cli_find, cli_inject, cli_learn, cli_output, cli_search, cli_spectra
 
     parser = argparse.ArgumentParser(
         prog="starskope",
@@ -186,6 +186,7 @@ def _parser(wanted: str | None = None) -> argparse.ArgumentParser:
         series.add_argument(
             "--time-zero", type=float, metavar="JD", help="Julian date of time 0, for files that do not tell (text)"
         )
+    _add_workers(cli_inject.add_inject(add))
     cli_learn.add_learn(add)
 
     text = "the whole job: stack, light curves, spectra, candidates, features and report of one or several CCDs"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from starskope.search.block_result import BlockSearch
 from starskope.search.candidate import NONE, PERIODIC, SINGLE
 from starskope.search.candidate_table import Row, candidate_table
-from starskope.search.false_alarm import PERIODIC_PRIOR, SINGLE_PRIOR, false_alarm_probability
+from starskope.search.false_alarm import PERIODIC_PRIOR, SINGLE_PRIOR, NoiseScores
 from starskope.search.settings import SearchSettings
 from starskope.search.shared_signals import shared_signals
 from starskope.search.verdict import passes, verdict
@@ -58,12 +58,13 @@ def conclude(blocks: Sequence[BlockSearch], stars: Table, settings: SearchSettin
     kinds = np.array([row.candidate.kind for row in rows])
     scores = np.array([row.candidate.score for row in rows])
     alarm = np.full(len(rows), np.nan)
-    for kind, against, counts, prior in (
-        (PERIODIC, inverted, would_pass, PERIODIC_PRIOR),
-        (SINGLE, inverted_single, single_would_pass, SINGLE_PRIOR),
-    ):
+    noise = {
+        PERIODIC: NoiseScores.of(inverted, would_pass, PERIODIC_PRIOR),
+        SINGLE: NoiseScores.of(inverted_single, single_would_pass, SINGLE_PRIOR),
+    }
+    for kind, scores_of_noise in noise.items():
         which = kinds == kind
-        alarm[which] = false_alarm_probability(scores[which], against, counts, prior)
+        alarm[which] = scores_of_noise.probability(scores[which])
     claim = np.array([row.passes for row in rows], bool) & (alarm <= settings.false_alarm_max)
     same_as, crowded = shared_signals(
         np.array([row.star for row in rows], np.int64),
@@ -84,6 +85,7 @@ def conclude(blocks: Sequence[BlockSearch], stars: Table, settings: SearchSettin
         "n_single": int(np.count_nonzero(single_would_pass)),
         "periodic": _highest(inverted),
         "single": _highest(inverted_single),
+        "noise": {"periodic": noise[PERIODIC].as_json(), "single": noise[SINGLE].as_json()},
     }
     return table
 

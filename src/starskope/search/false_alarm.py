@@ -6,11 +6,14 @@ Owns the tail of the best scores and the count of inverted candidates that would
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PERIODIC_PRIOR", "SINGLE_PRIOR", "false_alarm_probability"]
+__all__ = ["PERIODIC_PRIOR", "SINGLE_PRIOR", "NoiseScores", "false_alarm_probability"]
 
 F64 = NDArray[np.float64]
 
@@ -48,13 +51,52 @@ def false_alarm_probability(scores: F64, inverted: F64, counts: NDArray[np.bool_
     so that one file has a probability too. The other is the part of the stars, one left out, whose inverted box is as
     high and would be claimed: what the batch has that no distribution of noise foresees; one star alone is no measure.
     """
-    known = np.isfinite(inverted)
-    location, scale = _gumbel(inverted[known], prior)
-    tail = -np.expm1(-np.exp(-np.minimum((scores - location) / scale, DEEPEST_TAIL)))
-    rivals = np.sort(inverted[known & counts])
-    as_high = rivals.size - np.searchsorted(rivals, scores, side="left")
-    counted = np.maximum(as_high - 1, 0) / (np.count_nonzero(known) + 1.0)
-    return np.asarray(np.where(np.isfinite(scores), np.maximum(tail, counted), np.nan))
+    return NoiseScores.of(inverted, counts, prior).probability(scores)
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseScores:
+    """What the inverted light of a batch says about scores that its noise gives: enough to judge further curves of it.
+
+    Attributes
+    ----------
+    location, scale : float
+        Of the Gumbel distribution.
+    rivals : (n,) float64
+        Scores of the inverted boxes that would be claimed, ascending.
+    n_star : int
+        Stars with a score.
+    """
+
+    location: float
+    scale: float
+    rivals: F64
+    n_star: int
+
+    @classmethod
+    def of(cls, inverted: F64, counts: NDArray[np.bool_], prior: tuple[float, float]) -> Self:
+        """Take the scores of a batch; parameters as those of `false_alarm_probability`."""
+        known = np.isfinite(inverted)
+        location, scale = _gumbel(inverted[known], prior)
+        return cls(location, scale, np.sort(inverted[known & counts]), int(np.count_nonzero(known)))
+
+    def probability(self, scores: F64) -> F64:
+        """Return what `false_alarm_probability` returns for these scores (n,)."""
+        tail = -np.expm1(-np.exp(-np.minimum((scores - self.location) / self.scale, DEEPEST_TAIL)))
+        as_high = self.rivals.size - np.searchsorted(self.rivals, scores, side="left")
+        counted = np.maximum(as_high - 1, 0) / (self.n_star + 1.0)
+        return np.asarray(np.where(np.isfinite(scores), np.maximum(tail, counted), np.nan))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain numbers, for a table's ``meta``."""
+        gumbel = [self.location, self.scale]
+        return {"gumbel": gumbel, "claimed": [float(score) for score in self.rivals], "n_star": self.n_star}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """Take back what `as_json` gave."""
+        location, scale = map(float, told["gumbel"])
+        return cls(location, scale, np.asarray(told["claimed"], np.float64), int(told["n_star"]))
 
 
 def _gumbel(seen: F64, prior: tuple[float, float]) -> tuple[float, float]:

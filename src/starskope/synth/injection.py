@@ -1,19 +1,21 @@
-"""Light curves with known truth but without pixels: white and red noise, and eclipsing binaries put into any curve.
+"""Light curves with known truth but without pixels: white and red noise, binaries and planets put into any curve.
 
-Owns the noise and the binaries, each from a seed. Refuses pixels (`scene`) and searches; what a pipeline makes of these
-curves is for others to measure.
+Owns the noise and the binaries, each from a seed, and the putting in. Refuses pixels (`scene`) and searches; what a
+pipeline makes of these curves is for others to measure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from starskope.curves.container import LightCurves
+from starskope.synth.planets import Planet
 
-__all__ = ["Binary", "draw_binary", "eclipse_signals", "inject", "noise_curves"]
+__all__ = ["Binary", "draw_binary", "eclipse_signals", "inject", "noise_curves", "with_planet"]
 
 F64 = NDArray[np.float64]
 
@@ -183,6 +185,29 @@ def inject(curves: LightCurves, binary: Binary, star: int = 0) -> LightCurves:
     first, second = binary.parts(one.time, _exposure_days(one))
     dimmed = one.flux[:, 0] * (1.0 - first - second)
     return replace(one, flux=dimmed[:, None].astype(np.float32), meta={**one.meta, "injected": binary.__dict__})
+
+
+def with_planet(curves: LightCurves, planets: Sequence[Planet]) -> LightCurves:
+    """Return light curves as they would be with a planet before each star.
+
+    Parameters
+    ----------
+    curves : LightCurves
+        As they were measured.
+    planets : sequence of Planet
+        One per star, transits on the star's own time axis: barycentric where it is known.
+
+    Notes
+    -----
+    The light that the dip is taken from is the normalised light of the aperture: no light of other stars is set apart.
+    """
+    flux = curves.flux.copy()
+    exposure = _exposure_days(curves)
+    for star, planet in enumerate(planets):
+        time = curves.bjd(star) if curves.observer is not None and curves.direction is not None else curves.time
+        time = time if np.isfinite(time).all() else curves.time
+        flux[:, star] *= (1.0 - planet.dip(time, exposure)).astype(np.float32)
+    return replace(curves, flux=flux)
 
 
 def eclipse_signals(
