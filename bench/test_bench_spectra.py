@@ -197,19 +197,25 @@ def same_periodogram(rival: str, ours: Any, theirs: Any) -> None:
     """Compare all rows but the last: at Nyquist sine and cosine are one, and nifty-ls divides by zero."""
     assert ours.method == "regular"
     worst = np.abs(ours.power[:-1] - np.asarray(theirs).T[:-1]).max()
-    assert worst < 2e-5, (rival, float(worst))
+    assert worst < 2e-6, (rival, float(worst))
 
 
 @pytest.mark.parametrize(
-    ("missing", "with_errors", "words"),
+    ("missing", "with_errors", "words", "least", "hoped"),
     [
-        (0.0, False, "one mask for all"),
-        (0.01, False, "1 % more missing per star"),
-        (0.01, True, "1 % more missing per star, an error per point"),
+        (0.0, False, "one mask for all", 50.0, 120.0),
+        (0.01, False, "1 % more missing per star", 20.0, 50.0),
+        (0.01, True, "1 % more missing per star, an error per point", 20.0, 50.0),
     ],
 )
 def test_lomb_scargle(
-    compare: Compare, session: harness.Session, missing: float, with_errors: bool, words: str
+    compare: Compare,
+    session: harness.Session,
+    missing: float,
+    with_errors: bool,
+    words: str,
+    least: float,
+    hoped: float,
 ) -> None:
     rng = np.random.default_rng(7)
     x, kept = sector()
@@ -223,7 +229,9 @@ def test_lomb_scargle(
         check=same_periodogram,
         n_bytes=x.nbytes,
     )
-    row.aim("50x nifty-ls", row.ratio("nifty-ls float64") >= 50.0)
+    ratio = row.ratio("nifty-ls float64")
+    row.must(f"{least:g}x nifty-ls", ratio >= least)
+    row.aim(f"{hoped:g}x nifty-ls", ratio >= hoped)
 
 
 def test_lomb_scargle_beside_astropy(compare: Compare) -> None:

@@ -82,9 +82,14 @@ void register_spectra(py::module_& module) {
         py::arg("data"), py::arg("out"), py::arg("window"), py::arg("segment"), py::arg("step"));
     module.def(
         "lomb_scargle",
-        [](const py::object& data, const py::object& weights, const py::object& out, py::ssize_t n_fft) {
+        [](const py::object& data, const py::object& weights, const py::object& out, py::ssize_t n_fft,
+           const py::object& count, const py::object& spread) {
             const auto block = view2<const float>(data, "data");
             const auto power = view2<float>(out, "out");
+            PointExtent extent;
+            if (!count.is_none() || !spread.is_none()) {
+                extent = {view1<double>(count, "count"), view1<double>(spread, "spread")};
+            }
             PointWeights relative;
             if (!weights.is_none()) {
                 const bool shared =
@@ -97,9 +102,10 @@ void register_spectra(py::module_& module) {
             }
             const std::size_t n = length(n_fft, "n_fft");
             const py::gil_scoped_release release;
-            lomb_scargle(block, relative, n, power);
+            lomb_scargle(block, relative, n, power, extent);
         },
-        py::arg("data"), py::arg("weights"), py::arg("out"), py::arg("n_fft"));
+        py::arg("data"), py::arg("weights"), py::arg("out"), py::arg("n_fft"), py::arg("count") = py::none(),
+        py::arg("spread") = py::none());
 }
 
 } // namespace starskope::bindings

@@ -7,6 +7,7 @@
 
 #include "kernels/box_jobs.hpp"
 #include "kernels/divergence_job.hpp"
+#include "kernels/lomb_job.hpp"
 #include "kernels/spectra_jobs.hpp"
 #include "kernels/stack_jobs.hpp"
 
@@ -40,7 +41,7 @@ struct Kernels {
     void (*aperture_sums)(const ApertureJob&);
     size_t (*spectrum_scratch)(const FftGrid& grid);
     void (*spectra)(const SpectrumJob&);
-    size_t (*lomb_scargle_scratch)(const FftGrid& grid, size_t n_time, size_t n_freq);
+    size_t (*lomb_scargle_scratch)(const LombGrid& grid, size_t n_time, size_t n_freq, bool own_weights);
     void (*lomb_scargle)(const LombScargleJob&);
     void (*box_prepare)(const BoxPrepareJob&);
     void (*box_plan)(const BoxPlanJob&);

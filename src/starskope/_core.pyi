@@ -82,13 +82,19 @@ def spectrogram(
     """
 
 def lomb_scargle(
-    data: NDArray[np.float32], weights: NDArray[np.float32] | None, out: NDArray[np.float32], n_fft: int
+    data: NDArray[np.float32],
+    weights: NDArray[np.float32] | None,
+    out: NDArray[np.float32],
+    n_fft: int,
+    count: NDArray[np.float64] | None = None,
+    spread: NDArray[np.float64] | None = None,
 ) -> None:
     """Write Lomb-Scargle periodograms at ``(row + 1) / n_fft`` per cadence to ``out`` (n_freq, n_series).
 
     Floating mean, standard normalisation. ``weights`` (n_time,) or (n_time, n_series), relative; points without a
     weight above 0 are missing, as NaN and infinities in ``data`` are. ``n_freq <= n_fft // 2``. NaN for a series of
-    fewer than 4 points or without variance.
+    fewer than 4 points or without variance. ``count`` and ``spread`` (n_series,), both or neither: points of each
+    series, and the weighted variance of the numbers of their rows.
     """
 
 class BoxSearch:

@@ -35,6 +35,12 @@ struct PointWeights {
     View2<const float> each_series; // (n_time, n_series)
 };
 
+// Where the points of each series lie: both null, or both written.
+struct PointExtent {
+    View1<double> count;  // (n_series,), points that are there
+    View1<double> spread; // (n_series,), weighted variance of the numbers of their rows; 0 without a point
+};
+
 // Lomb-Scargle periodogram of every series: floating mean, standard normalisation.
 //
 // data     (n_time, n_series)   read only; NaN and infinities are missing
@@ -46,6 +52,7 @@ struct PointWeights {
 // Equal to the least-squares fit at every frequency, for each series' own points and weights; where cosine and sine
 // cannot be told apart (at Nyquist) the one that is left is fitted. Zechmeister & Kürster 2009, A&A 496, 577.
 // Throws std::invalid_argument, std::bad_alloc.
-void lomb_scargle(View2<const float> data, const PointWeights& weights, std::size_t n_fft, View2<float> out);
+void lomb_scargle(View2<const float> data, const PointWeights& weights, std::size_t n_fft, View2<float> out,
+                  const PointExtent& extent = {});
 
 } // namespace starskope

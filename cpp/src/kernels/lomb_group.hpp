@@ -1,4 +1,5 @@
-// Lomb-Scargle periodograms of series with points or weights of their own.
+// Lomb-Scargle periodograms of series with points or weights of their own: the weights of a series and its weighted
+// samples are transformed together, as real and imaginary parts.
 #pragma once
 
 #include "lomb_reference.hpp"
@@ -6,36 +7,8 @@
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
-// A vector of series, each with its own points.
-struct Group {
-    size_t first;
-    size_t n;
-    alignas(64) float reference[lanes];
-    double total[lanes];  // of the weights
-    double square[lanes]; // mean of levelled values squared
-    bool known[lanes];
-    bool alone[lanes];
-
-    Floats take(const float* data, size_t stride, size_t j) const {
-        if (n == lanes) {
-            return load<Floats>(data + j * stride + first);
-        }
-        float some[lanes] = {};
-        __builtin_memcpy(some, data + j * stride + first, n * sizeof(float));
-        return load<Floats>(some);
-    }
-
-    Floats values(const LombScargleJob& job, size_t j) const {
-        return take(job.data, job.row_stride, j) - load<Floats>(reference);
-    }
-
-    // 0 where a point is missing.
-    Floats weights(const LombScargleJob& job, size_t j, Floats d) const {
-        const Floats w =
-            job.weights == nullptr ? splat(job.shared_weights[j]) : take(job.weights, job.weights_stride, j);
-        return (d - d == 0.0f) & (w - w == 0.0f) & (w > 0.0f) ? w : Floats{};
-    }
-};
+// Below this a determinant of moments (1/4 where nothing is special) is taken from float64 sums.
+constexpr float least_determinant = 0.06f;
 
 // A float64 sum for every lane.
 struct LaneSums {
@@ -49,206 +22,175 @@ struct LaneSums {
         low = multiply_add(lower(x), lower(y), low);
         high = multiply_add(upper(x), upper(y), high);
     }
+    void add_turned(Floats x, double by) {
+        low = multiply_add(lower(x), splat_double(by), low);
+        high = multiply_add(upper(x), splat_double(by), high);
+    }
     double operator[](size_t lane) const { return lane < half ? low[lane] : high[lane - half]; }
 };
 
-// Fills the source block of a group: as real parts how its weights differ from the reference's, as imaginary parts the
-// weighted series.
-void take_group(const LombScargleJob& job, const Scratch& scratch, const Reference& reference, Group& group,
-                float* block) {
-    for (size_t i = 0; i < group.n; ++i) {
-        group.reference[i] = reference_of({job.data + group.first, job.n_time, job.row_stride}, i);
+// A vector of series of a panel, each with its own points.
+struct Group {
+    const float* samples;      // (n_time, row_size): less their reference, NaN = missing
+    const float* errors;       // the same of the weights of each series; null: the shared ones
+    const float* shared;       // (n_time,)
+    Floats unit;               // brings weights of each series near 1
+    Floats scale, shift, rest; // a levelled sample is x * scale - shift - rest
+    double mean[lanes];        // of the samples
+    double total[lanes];       // of the weights
+    double square[lanes];      // mean of samples squared, less their mean; NaN where there is no answer
+    double power[lanes];       // of two that brings samples near 1
+
+    // 0 where a point is missing.
+    Floats weight(size_t j, Floats x) const {
+        const Floats w = errors == nullptr ? splat(shared[j]) : load<Floats>(errors + j * row_size<Floats>) * unit;
+        return (x == x) & (w - w == 0.0f) & (w > 0.0f) ? w : Floats{};
     }
-    LaneSums weight, sum, size, count;
+
+    // Weight and weighted sample.
+    Complex<Floats> operator()(size_t j) const {
+        const Floats x = load<Floats>(samples + j * row_size<Floats>), w = weight(j, x);
+        const Floats level = multiply_subtract(x, scale, shift) - rest;
+        return {w, w > 0.0f ? w * level : Floats{}};
+    }
+};
+
+// Takes means and scatters, and with `count` how many points each series has and how far they are spread.
+void measure_group(const LombScargleJob& job, Group& group, double* count, double* spread, size_t n) {
+    // Weights of any size: their mean over the points first.
+    LaneSums sum_weight, n_point;
+    group.unit = splat(1.0f);
     for (size_t j = 0; j < job.n_time; ++j) {
-        const Floats d = group.values(job, j), w = group.weights(job, j, d), there = w > 0.0f ? d : Floats{};
-        weight.add(w);
-        sum.add_product(w, there);
-        size.add(there < 0.0f ? -there : there);
-        count.add(w > 0.0f ? splat(1.0f) : Floats{});
+        const Floats w = group.weight(j, load<Floats>(group.samples + j * row_size<Floats>));
+        sum_weight.add(w);
+        n_point.add(w > 0.0f ? splat(1.0f) : Floats{});
     }
-    alignas(64) float scale[lanes], shift[lanes], rest[lanes], unit[lanes];
+    alignas(64) float unit[lanes], scale[lanes], shift[lanes], rest[lanes];
     for (size_t i = 0; i < lanes; ++i) {
-        const double n = count[i] > 0.0 ? count[i] : 1.0, mean = weight[i] > 0.0 ? sum[i] / weight[i] : 0.0;
-        // Smaller than the weights, which at low frequencies need all their digits: each part takes on rounding errors
-        // of the other.
-        const double by = 0.125 * inverse_scale(size[i] / n);
+        unit[i] =
+            group.errors == nullptr || !(n_point[i] > 0.0) ? 1.0f : float(inverse_scale(sum_weight[i] / n_point[i]));
+    }
+    group.unit = load<Floats>(unit);
+    LaneSums weight, sum, squares, moment, inertia;
+    for (size_t j = 0; j < job.n_time; ++j) {
+        const Floats x = load<Floats>(group.samples + j * row_size<Floats>), w = group.weight(j, x);
+        const Floats there = w > 0.0f ? x : Floats{};
+        const Doubles low = lower(w) * lower(there), high = upper(w) * upper(there);
+        weight.add(w);
+        sum.low += low;
+        sum.high += high;
+        squares.low = multiply_add(low, lower(there), squares.low);
+        squares.high = multiply_add(high, upper(there), squares.high);
+        const double place = double(j) - 0.5 * double(job.n_time);
+        moment.add_turned(w, place);
+        inertia.add_turned(w, place * place);
+    }
+    for (size_t i = 0; i < lanes; ++i) {
+        const double w = weight[i] > 0.0 ? weight[i] : 1.0, mean = sum[i] / w;
+        const double variance = squares[i] / w - mean * mean,
+                     by = inverse_scale(__builtin_sqrt(variance > 0.0 ? variance : 0.0));
         scale[i] = float(by);
         shift[i] = float(mean * by);
         rest[i] = float(mean * by - double(shift[i]));
-        unit[i] = job.weights == nullptr ? 1.0f : float(inverse_scale(weight[i] / n));
-    }
-    LaneSums apart, variance, spread;
-    for (size_t j = 0; j < job.n_time; ++j) {
-        const Floats d = group.values(job, j), w = group.weights(job, j, d) * load<Floats>(unit);
-        const Floats level = multiply_subtract(d, load<Floats>(scale), load<Floats>(shift)) - load<Floats>(rest);
-        const Floats there = w > 0.0f ? level : Floats{}, weighted = w * there, difference = w - scratch.weights[j];
-        store_row<Floats>(block + job.grid->plan.place[j] * row_size<Floats>, {difference, weighted});
-        apart.add(difference);
-        variance.add_product(weighted, there);
-        spread.add_product(w, w);
-    }
-    for (size_t j = job.n_time; j < job.grid->plan.n; ++j) {
-        store_row<Floats>(block + job.grid->plan.place[j] * row_size<Floats>, {Floats{}, Floats{}});
-    }
-    for (size_t i = 0; i < lanes; ++i) {
-        group.total[i] = reference.total() + apart[i];
-        group.square[i] = variance[i] / group.total[i];
-        group.known[i] = count[i] >= least_points && group.square[i] > 0.0;
-        const double effective = group.total[i] * group.total[i] / spread[i];
-        group.alone[i] = group.known[i] && (effective < 32.0 || 4.0 * count[i] < reference.total());
-    }
-}
-
-// What one element of the transform of a source block says of its series: sums over points of (weight less reference)
-// and of (weighted series) times exp(-2 pi i j k / n_fft), and the former at 2 k.
-struct PointSums {
-    double once[2][lanes];
-    double twice[2][lanes];
-    double series[2][lanes];
-};
-
-// The same as PointSums from float32 transforms, point by point in float64.
-void sum_points(const LombScargleJob& job, const float* source, size_t k, PointSums& sums) {
-    const double angle = 2.0 * 3.14159265358979323846 * double(k) / double(job.grid->n_fft);
-    const double step[2] = {__builtin_cos(angle), -__builtin_sin(angle)};
-    double turn[2] = {1.0, 0.0};
-    sums = {};
-    for (size_t j = 0; j < job.n_time; ++j) {
-        const Complex<Floats> x = load_row<Floats>(source + job.grid->plan.place[j] * row_size<Floats>);
-        const double twice[2] = {turn[0] * turn[0] - turn[1] * turn[1], 2.0 * turn[0] * turn[1]};
-        const auto add = [&](double* to, Doubles value, double by) __attribute__((always_inline)) {
-            store_wide(to, multiply_add(value, splat_double(by), load_wide(to)));
-        };
-        for (int part = 0; part < 2; ++part) {
-            for (int i = 0; i < 2; ++i) {
-                const Doubles weight = i == 0 ? lower(x.re) : upper(x.re), value = i == 0 ? lower(x.im) : upper(x.im);
-                add(sums.once[part] + i * half, weight, turn[part]);
-                add(sums.twice[part] + i * half, weight, twice[part]);
-                add(sums.series[part] + i * half, value, turn[part]);
-            }
+        const bool known = n_point[i] >= least_points && variance > 0.0;
+        group.total[i] = w;
+        group.mean[i] = mean;
+        group.power[i] = by;
+        group.square[i] = known ? variance : double(__builtin_nanf(""));
+        if (count != nullptr && i < n) {
+            count[i] = n_point[i];
+            spread[i] = inertia[i] / w - moment[i] / w * (moment[i] / w);
         }
-        const double next = turn[0] * step[0] - turn[1] * step[1];
-        turn[1] = turn[0] * step[1] + turn[1] * step[0];
-        turn[0] = next;
     }
+    group.scale = load<Floats>(scale);
+    group.shift = load<Floats>(shift);
+    group.rest = load<Floats>(rest);
 }
 
-// Powers of a group at one frequency in float64, from its sums and the transform of the reference at k and 2 k.
-Floats solve_group(const Group& group, const PointSums& sums, Complex<double> once, Complex<double> twice) {
+// Powers of a group at element k from sums over points in float64.
+Floats exact_power(const LombScargleJob& job, const Group& group, size_t k) {
+    const size_t n_fft = job.grid->exact->n_fft, centre = job.n_time / 2;
+    Turns turns((n_fft - k * centre % n_fft) % n_fft, k, n_fft);
+    LaneSums once[2], twice[2], series[2];
+    const Doubles low_mean = load_wide(group.mean), high_mean = load_wide(group.mean + half);
+    for (size_t j = 0; j < job.n_time; ++j, turns.next()) {
+        const Floats x = load<Floats>(group.samples + j * row_size<Floats>), w = group.weight(j, x);
+        const Floats there = w > 0.0f ? x : Floats{};
+        const Doubles low = lower(w) * (lower(there) - low_mean), high = upper(w) * (upper(there) - high_mean);
+        once[0].add_turned(w, turns.re);
+        once[1].add_turned(w, turns.im);
+        twice[0].add_turned(w, turns.re * turns.re - turns.im * turns.im);
+        twice[1].add_turned(w, 2.0 * turns.re * turns.im);
+        for (int i = 0; i < 2; ++i) {
+            const Doubles by = splat_double(i == 0 ? turns.re : turns.im);
+            series[i].low = multiply_add(low, by, series[i].low);
+            series[i].high = multiply_add(high, by, series[i].high);
+        }
+    }
     Floats power{};
     for (size_t i = 0; i < lanes; ++i) {
         const double by = 1.0 / group.total[i];
-        const Axes axes = principal_axes(
-            trigonometry(Complex<double>{(once.re + sums.once[0][i]) * by, (once.im + sums.once[1][i]) * by},
-                         Complex<double>{(twice.re + sums.twice[0][i]) * by, (twice.im + sums.twice[1][i]) * by}),
-            least_own);
-        const double cosine = sums.series[0][i] * by, sine = sums.series[1][i] * by;
+        const Axes axes = principal_axes(trigonometry(Complex<double>{once[0][i] * by, once[1][i] * by},
+                                                      Complex<double>{twice[0][i] * by, twice[1][i] * by}));
+        const double cosine = series[0][i] * by, sine = series[1][i] * by;
         const double major = axes.a * cosine + axes.b * sine, minor = axes.c * cosine + axes.d * sine;
         power[i] = float((major * major + minor * minor) / group.square[i]);
     }
     return power;
 }
 
-void write_group(const LombScargleJob& job, const Scratch& scratch, const Reference& reference, Group& group) {
-    const FftGrid& grid = *job.grid;
-    const FftPlan& plan = grid.plan;
-    const size_t block_size = plan.n_row * row_size<Floats>;
-    float* const source = scratch.work;
-    float* const work = source + block_size;
-    take_group(job, scratch, reference, group, source);
-    for (size_t residue = 0; residue < grid.n_residue; ++residue) {
-        float* const block = work + residue * block_size;
-        if (grid.n_residue > 1) {
-            transform_columns(plan, block, source, grid.phase.single + residue * plan.n_row * 2);
-        } else {
-            __builtin_memcpy(block, source, block_size * sizeof(float));
-            transform_columns(plan, block);
+void write_group(const LombScargleJob& job, const Scratch& scratch, const Group& group, float* out, size_t n) {
+    const LombGrid& grid = *job.grid;
+    const FftPlan& plan = grid.fine->plan;
+    const size_t n_fft = grid.exact->n_fft;
+    for (size_t j = 0; j < plan.n; ++j) {
+        Complex<Floats> x{};
+        if (j < job.n_time) {
+            x = group(j);
+            const Floats lift = splat(grid.lift[j]);
+            x = {x.re * lift, x.im * lift};
         }
-        for (size_t i = 0; i < plan.n_group; ++i) {
-            transform_group(plan, block, i, scratch.buffer);
-        }
+        store_row<Floats>(scratch.block + grid.place[j] * row_size<Floats>, x);
     }
+    transform_block(plan, scratch.block, scratch.buffer);
     alignas(64) float by[lanes], factor[lanes];
     for (size_t i = 0; i < lanes; ++i) {
-        by[i] = float(1.0 / group.total[i]);
-        group.square[i] = group.known[i] ? group.square[i] : double(__builtin_nanf(""));
-        factor[i] = float(0.5 / (group.total[i] * __builtin_sqrt(group.square[i])));
+        by[i] = float(0.5 / group.total[i]);
+        const double scale = group.total[i] * group.power[i];
+        factor[i] = float(0.25 / (scale * scale * group.square[i])); // of doubled sums of levelled samples
     }
-    const Floats part = load<Floats>(by), half_part = part * 0.5f, f = load<Floats>(factor);
-    // The error of a transform of n points, of the order of 1e-7 / sqrt(n), grows by the inverse of this.
-    const float least_axis = 0.2f / __builtin_sqrtf(float(job.n_time));
-    const auto element = [&](size_t k) { return load_row<Floats>(work + grid.rows[k] * row_size<Floats>); };
-    for (size_t k = 1; k <= job.n_freq; ++k) {
-        const Complex<Floats> z = element(k), m = element(grid.n_fft - k);
-        const size_t k2 = 2 * k < grid.n_fft ? 2 * k : 2 * k - grid.n_fft;
-        const Complex<Floats> z2 = element(k2), m2 = element((grid.n_fft - k2) % grid.n_fft);
-        const float* const shared = scratch.tables + 8 * (k - 1) + 4;
-        const Complex<Floats> own{z.re + m.re, z.im - m.im}, own2{z2.re + m2.re, z2.im - m2.im};
-        const Complex<Floats> series{z.im + m.im, m.re - z.re};
-        const Trigonometry<Floats> t =
-            trigonometry(Complex<Floats>{multiply_add(splat(shared[0]), part, own.re * half_part),
-                                         multiply_add(splat(shared[1]), part, own.im * half_part)},
-                         Complex<Floats>{multiply_add(splat(shared[2]), part, own2.re * half_part),
-                                         multiply_add(splat(shared[3]), part, own2.im * half_part)});
-        const Floats cosine = series.re * f, sine = series.im * f;
-        const Floats determinant = t.cc * t.ss - t.cs * t.cs, trace = t.cc + t.ss;
-        Floats power = (t.ss * cosine * cosine + t.cc * sine * sine - 2.0f * t.cs * cosine * sine) / determinant;
-        if (__builtin_expect(any(Longs(determinant < least_determinant)), 0)) {
-            PointSums sums;
-            if (2 * k != grid.n_fft && any(Longs(determinant < least_axis * trace * trace))) {
-                sum_points(job, source, k, sums);
-            } else {
-                for (size_t i = 0; i < lanes; ++i) {
-                    sums.once[0][i] = 0.5 * double(own.re[i]);
-                    sums.once[1][i] = 0.5 * double(own.im[i]);
-                    sums.twice[0][i] = 0.5 * double(own2.re[i]);
-                    sums.twice[1][i] = 0.5 * double(own2.im[i]);
-                    sums.series[0][i] = 0.5 * double(series.re[i]);
-                    sums.series[1][i] = 0.5 * double(series.im[i]);
-                }
-            }
-            power = solve_group(group, sums, reference.window.at(k), reference.window.at(k2));
-        }
-        float* const out = job.power + (k - 1) * job.power_stride + group.first;
-        if (group.n == lanes) {
-            write_vector(out, power, lanes == 16 && uintptr_t(out) % 64 == 0); // whole lines only
-        } else {
-            __builtin_memcpy(out, &power, group.n * sizeof(float));
-        }
-    }
-}
-
-// One series all in float64: its weights are too few, or too unlike those of the others.
-void write_alone(const LombScargleJob& job, const Scratch& scratch, size_t series) {
-    const size_t n_fft = job.grid->n_fft, size = 2 * (n_fft / 2 + 1);
-    double* const values = scratch.own + 2 * size; // (n_time,), weights in scratch.next
-    double total = 0.0, sum = 0.0, square = 0.0;
-    Group group{};
-    group.first = series;
-    group.n = 1;
-    group.reference[0] = reference_of({job.data + series, job.n_time, job.row_stride}, 0);
-    for (size_t j = 0; j < job.n_time; ++j) {
-        const Floats d = group.values(job, j), w = group.weights(job, j, d);
-        scratch.next[j] = w[0];
-        values[j] = w[0] > 0.0f ? double(d[0]) : 0.0;
-        total += double(w[0]);
-        sum += double(w[0]) * values[j];
-    }
-    for (size_t j = 0; j < job.n_time; ++j) {
-        values[j] -= sum / total;
-        square += double(scratch.next[j]) * values[j] * values[j];
-    }
-    const Elements window =
-        transform_wide(job, scratch, [&](size_t j) { return double(scratch.next[j]); }, scratch.own);
-    const Elements weighted =
-        transform_wide(job, scratch, [&](size_t j) { return double(scratch.next[j]) * values[j]; }, scratch.own + size);
-    for (size_t k = 1; k <= job.n_freq; ++k) {
-        const Axes axes = principal_axes(window.moments(k), least_shared);
-        const Complex<double> x = weighted.at(k);
-        const double major = axes.a * x.re + axes.b * x.im, minor = axes.c * x.re + axes.d * x.im;
-        job.power[(k - 1) * job.power_stride + series] = float((major * major + minor * minor) / (total * square));
-    }
+    const Floats part = load<Floats>(by), f = load<Floats>(factor);
+    const Ints known = f == f;
+    // Weights at all elements first: each is asked for at k and, by another row, at 2 k.
+    const size_t most = 2 * job.n_freq < n_fft / 2 ? 2 * job.n_freq : n_fft / 2;
+    for_elements(grid, scratch.block, scratch.band, 0, most + 1,
+                 [&](size_t k, const float* rows, const float* taps) __attribute__((always_inline)) {
+                     const Complex<Floats> w = weigh(rows, taps);
+                     store_row<Floats>(scratch.elements + k * row_size<Floats>, {w.re * part, w.im * part});
+                 });
+    for_elements(grid, scratch.block, scratch.band, 1, job.n_freq + 1,
+                 [&](size_t k, const float* rows, const float* taps) __attribute__((always_inline)) {
+                     const Complex<Floats> series = weigh(rows + 2 * lanes, taps);
+                     const bool upper_half = 2 * k > n_fft / 2;
+                     const Complex<Floats> once = load_row<Floats>(scratch.elements + k * row_size<Floats>);
+                     const Complex<Floats> mirror =
+                         load_row<Floats>(scratch.elements + (upper_half ? n_fft - 2 * k : 2 * k) * row_size<Floats>);
+                     const Trigonometry<Floats> t =
+                         trigonometry(once, Complex<Floats>{mirror.re, upper_half ? -mirror.im : mirror.im});
+                     const Floats determinant = t.cc * t.ss - t.cs * t.cs;
+                     Floats power = (t.ss * series.re * series.re + t.cc * series.im * series.im -
+                                     2.0f * t.cs * series.re * series.im) *
+                                    f / determinant;
+                     if (__builtin_expect(any(Longs((determinant < least_determinant) & known)), 0)) {
+                         power = exact_power(job, group, k);
+                     }
+                     float* const row = out + (k - 1) * job.power_stride;
+                     if (n == lanes) {
+                         write_vector(row, power, lanes == 16 && uintptr_t(row) % 64 == 0); // whole lines only
+                     } else {
+                         __builtin_memcpy(row, &power, n * sizeof(float));
+                     }
+                 });
 }
 
 } // namespace

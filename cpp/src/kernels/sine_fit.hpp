@@ -25,11 +25,13 @@ struct Axes {
     double a, b, c, d;
 };
 
-// `least`: how much smaller the second moment may be before it is taken for 0.
-STARSKOPE_INLINE Axes principal_axes(Trigonometry<double> t, double least) {
+// Moments from float64 sums below this, of weights with sum 1, are rounding errors.
+constexpr double least_first = 1e-12, least_second = 1e-14;
+
+STARSKOPE_INLINE Axes principal_axes(Trigonometry<double> t) {
     const double middle = 0.5 * (t.cc + t.ss), apart = 0.5 * (t.cc - t.ss);
     const double radius = __builtin_sqrt(apart * apart + t.cs * t.cs), first = middle + radius;
-    if (!(first > 0.0)) {
+    if (!(first > least_first)) {
         return {0.0, 0.0, 0.0, 0.0};
     }
     double cosine = 1.0, sine = 0.0; // of the angle of the first axis
@@ -44,7 +46,7 @@ STARSKOPE_INLINE Axes principal_axes(Trigonometry<double> t, double least) {
     }
     const double second = (t.cc * t.ss - t.cs * t.cs) / first;
     const double major = 1.0 / __builtin_sqrt(first);
-    const double minor = second > least * first ? 1.0 / __builtin_sqrt(second) : 0.0;
+    const double minor = second > least_second && second > least_first * first ? 1.0 / __builtin_sqrt(second) : 0.0;
     return {cosine * major, sine * major, -sine * minor, cosine * minor};
 }
 

@@ -25,20 +25,4 @@ struct SpectrumJob {
     float* scratch = nullptr; // 64-byte aligned, spectrum_scratch(*grid) floats
 };
 
-// Lomb-Scargle periodograms: row k - 1 belongs to element k of the grid.
-struct LombScargleJob {
-    const FftGrid* grid = nullptr;
-    const float* data = nullptr; // (n_time, n_series), rows row_stride apart
-    size_t n_time = 0;
-    size_t n_series = 0;
-    size_t row_stride = 0;
-    const float* shared_weights = nullptr; // (n_time,), near 1 and never below 0
-    const float* weights = nullptr;        // (n_time, n_series), rows weights_stride apart; null: the shared ones
-    size_t weights_stride = 0;
-    float* power = nullptr; // (n_freq, n_series), rows power_stride apart
-    size_t n_freq = 0;
-    size_t power_stride = 0;
-    float* scratch = nullptr; // 64-byte aligned, lomb_scargle_scratch floats
-};
-
 } // namespace starskope::detail

@@ -112,12 +112,15 @@ def lomb_scargle(
 
     def transform(start: int, stop: int) -> None:
         values, weights = series.block(start, stop), series.weights(start, stop)
-        n_point[start:stop], baseline[start:stop] = _extent(days, values, weights)
         out = power[:, start:stop]
         if regular:
             laid = None if weights is None else series.on_grid(weights, 0.0)
-            _on_grid(series.on_grid(values), laid, out, oversample * grid.n_time)
+            count, spread = np.empty(stop - start), np.empty(stop - start)
+            _on_grid(series.on_grid(values), laid, out, oversample * grid.n_time, count, spread)
+            n_point[start:stop] = count
+            baseline[start:stop] = grid.cadence_days * np.sqrt(4.0 * math.pi * np.maximum(spread, 0.0))
         else:
+            n_point[start:stop], baseline[start:stop] = _extent(days, values, weights)
             _at_own_times(days, values, weights, out, step)
 
     map_ranges(transform, series.n_star, STARS_PER_BLOCK, workers)
@@ -152,35 +155,26 @@ def _count(top: float, step: float, grid: Grid) -> int:
 
 def _extent(days: F64, values: F32, weights: F32 | None) -> tuple[NDArray[np.int64], F64]:
     """Return points (n_star,) and ``sqrt(4 pi var(t))`` of each series, weighted."""
-    n_star = values.shape[1]
     centred = days - days.mean()
     moments = np.stack([np.ones_like(centred), centred, centred * centred])
-    seen = np.isfinite(values)
-    rows = seen.all(axis=1)
-    if weights is None and np.array_equal(rows, seen.any(axis=1)):
-        # Gaps that all stars share, the common case, cost one star.
-        total, first, second = (np.full(n_star, row[rows].sum()) for row in moments)
-        count = np.full(n_star, np.count_nonzero(rows), dtype=np.int64)
-    else:
-        weight: F64 = seen.astype(np.float64)
-        if weights is not None:
-            weight *= weights.reshape(days.size, -1)
-        count = np.count_nonzero(weight > 0, axis=0)
-        # Not the product of matrices: its last digits may depend on the threads of the BLAS.
-        total, first, second = np.einsum("kt,ts->ks", moments, weight)
+    weight = np.isfinite(values).astype(np.float64)
+    if weights is not None:
+        weight *= weights.reshape(days.size, -1)
+    # Not the product of matrices: its last digits may depend on the threads of the BLAS.
+    total, first, second = np.einsum("kt,ts->ks", moments, weight)
     some = np.where(total > 0, total, 1.0)
     variance = np.maximum(second / some - np.square(first / some), 0.0)
-    return count, np.sqrt(4.0 * math.pi * variance)
+    return np.count_nonzero(weight > 0, axis=0), np.sqrt(4.0 * math.pi * variance)
 
 
-def _on_grid(values: F32, weights: F32 | None, out: F32, n_fft: int) -> None:
+def _on_grid(values: F32, weights: F32 | None, out: F32, n_fft: int, count: F64, spread: F64) -> None:
     """Write periodograms at ``(row + 1) / n_fft`` per cadence, mirrored above Nyquist as a regular cadence has it."""
     n_freq = out.shape[0]
     if 2 * n_freq <= n_fft:
-        _core.lomb_scargle(values, weights, out, n_fft)
+        _core.lomb_scargle(values, weights, out, n_fft, count, spread)
         return
     half = np.empty((n_fft // 2, out.shape[1]), dtype=np.float32)
-    _core.lomb_scargle(values, weights, half, n_fft)
+    _core.lomb_scargle(values, weights, half, n_fft, count, spread)
     k = np.arange(1, n_freq + 1) % n_fft
     k = np.minimum(k, n_fft - k)
     # At multiples of the sampling frequency a sine is a constant, which the mean has taken already.
