@@ -24,8 +24,8 @@ _JOB = (
     *("learning", "outcome", "plan", "products", "progress", "publishing", "runconfig", "signals", "starblocks"),
 )
 _CLI = (
-    *("cli", "cli_commands", "cli_cutouts", "cli_find", "cli_inject", "cli_learn", "cli_outcome", "cli_output"),
-    *("cli_search", "cli_spectra", "cli_words", "installation"),
+    *("cli", "cli_commands", "cli_cutouts", "cli_find", "cli_inject", "cli_join", "cli_learn", "cli_outcome"),
+    *("cli_output", "cli_search", "cli_spectra", "cli_words", "installation"),
     "__main__",
 )
 TOP_MODULES = {**dict.fromkeys(_JOB, "job"), **dict.fromkeys(_CLI, "cli")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from astropy.table import Table
 
 import starskope as sk
+from starskope.cli import main
 from starskope.curves.container import LightCurves
+from starskope.curves.joined import Joined
 from starskope.errors import FrameError
 
 KEPLER, TESS = 2454833.0, 2457000.0
@@ -221,3 +224,30 @@ def test_the_container_holds_to_its_word() -> None:
     with pytest.raises(ValueError, match="barycentric times since"):
         sk.Joined((joined.segments[0], part(2458683.0, "TESS")), joined.matches)
     assert "2 segments" in repr(joined)
+
+
+def test_the_command_writes_what_search_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    n, rng = 1200, np.random.default_rng(5)
+    paths = []
+    for i, (start, mission) in enumerate([(2454953.5, "Kepler"), (2455013.5, "TESS")]):
+        flux = 500.0 * (1.0 + 2e-4 * rng.standard_normal(n))
+        # A planet of one epoch in both; the segments lie so close that no other number of orbits fits between.
+        flux[(start + np.arange(n) / 48.0 - 2454954.0) % 2.5 < 0.1] *= 1 - 3e-3
+        curves = part(start, mission, n=n, flux=flux, ra=10.0, dec=5.0, **({"tic_id": 7} if i else {"kepler_id": 3}))
+        paths.append(str(curves.write(tmp_path / f"{mission}.fits")))
+    out = str(tmp_path / "joined.fits")
+    assert main(["join", *paths[::-1], "-o", out, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["mission"], one["matched_by"], one["n_point"]) for one in told] == [
+        ("Kepler", "first", n),
+        ("TESS", "place", n),
+    ]
+    assert main(["search", out, "--json", "--candidates", "1", "--period-max", "4"]) == 0
+    (found,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (found["mission"], found["target"]) == ("Kepler+TESS", "KIC 3")
+    (candidate,) = found["candidates"]
+    assert candidate["period_days"] == pytest.approx(2.5, abs=5e-4)
+    assert main(["join", *paths, "-o", str(tmp_path / "a.csv")]) == 2
+    assert main(["join", paths[0], paths[0], "-o", out]) == 2
+    assert "would count twice" in capsys.readouterr().err
+    assert Joined.read(out).n_segment == 2

@@ -8,6 +8,7 @@ import reference_periodograms as reference
 from tolerances import atol_lomb_scargle
 
 import starskope as sk
+from starskope.search.bootstrap import bootstrap_false_alarm, bootstrap_peaks
 from starskope.search.significance import false_alarm_probability
 
 CADENCE = 1800.0 / 86400.0
@@ -209,11 +210,48 @@ def test_false_alarm_probability_is_astropys(with_errors: bool) -> None:
             time[there], x[there, star].astype(float), errors[there, star].astype(float) if with_errors else None
         )
         for power in (0.02, 0.05, 0.3):
-            expected = theirs.false_alarm_probability(power, method="baluev", maximum_frequency=found.frequency[-1])
-            assert found.false_alarm_probability(power)[star] == pytest.approx(expected, rel=1e-6)
+            for method in ("baluev", "davies", "single"):
+                expected = theirs.false_alarm_probability(power, method=method, maximum_frequency=found.frequency[-1])
+                told = found.false_alarm_probability(power, method=method)[star]
+                assert told == pytest.approx(float(expected), rel=1e-6), method
+            assert (
+                found.false_alarm_probability(power)[star]
+                == found.false_alarm_probability(power, method="baluev")[star]
+            )
     highest = found.power.max(axis=0).astype(float)
     np.testing.assert_allclose(found.false_alarm_probability(), found.false_alarm_probability(highest))
     np.testing.assert_allclose(found.peaks()["false_alarm_probability"], found.false_alarm_probability())
+
+
+def test_resampled_stars_peak_as_astropys_do() -> None:
+    from astropy.timeseries import LombScargle
+
+    time, x, errors = stars(200, 1, 0.1)
+    there = np.isfinite(x[:, 0])
+    peaks = bootstrap_peaks(x[:, 0], flux_err=errors[:, 0], cadence=CADENCE, n_bootstrap=2000, seed=3)
+    theirs = LombScargle(time[there], x[there, 0].astype(float), errors[there, 0].astype(float))
+    for chance in (0.5, 0.1):
+        level = theirs.false_alarm_level(
+            chance,
+            method="bootstrap",
+            method_kwds={"n_bootstraps": 400, "random_seed": 1},
+            samples_per_peak=5,
+            maximum_frequency=0.5 / CADENCE,
+        )
+        assert bootstrap_false_alarm(level, peaks) == pytest.approx(chance, abs=0.09)
+    again = bootstrap_peaks(x[:, 0], flux_err=errors[:, 0], cadence=CADENCE, n_bootstrap=2000, seed=3, workers=3)
+    assert again.tobytes() == peaks.tobytes()
+    np.testing.assert_array_equal(bootstrap_false_alarm([0.0, 1.1, np.nan], peaks), [1.0, 0.0, np.nan])
+    for bad, words in [
+        ({"flux": x[:3, 0]}, "3 points|2 points"),
+        ({"flux": x[:, 0], "flux_err": errors[:5, 0]}, "expected"),
+        ({"flux": x}, "flux"),
+        ({"flux": x[:, 0], "n_bootstrap": 0}, "n_bootstrap=0"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            bootstrap_peaks(**bad, cadence=CADENCE)
+    with pytest.raises(ValueError, match="method"):
+        false_alarm_probability(0.1, 100, 20.0, 24.0, method="naive")
 
 
 def test_white_noise_alarms_as_often_as_told() -> None:

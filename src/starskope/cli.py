@@ -120,7 +120,7 @@ class _Skipped:
 def _parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """Describe one command, or all where it is none that is known."""
     from starskope import cli_commands as commands
-    from starskope import cli_cutouts, cli_find, cli_inject, cli_learn, cli_output, cli_search, cli_spectra
+    from starskope import cli_cutouts, cli_find, cli_inject, cli_join, cli_learn, cli_output, cli_search, cli_spectra
 
     parser = argparse.ArgumentParser(
         prog="starskope",
@@ -181,6 +181,7 @@ def _parser(wanted: str | None = None) -> argparse.ArgumentParser:
 
     cli_cutouts.add_cutouts(add, _add_ccd, _add_archive)
 
+    cli_join.add_join(add)
     for series in (cli_spectra.add_spectra(add), cli_search.add_search(add)):
         _add_workers(series)
         series.add_argument(

@@ -12,6 +12,7 @@ import sys
 import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from starskope.curves.container import LightCurves
+    from starskope.curves.joined import Joined
     from starskope.search.settings import SearchSettings
 
 __all__ = ["add_search", "search"]
@@ -56,7 +58,7 @@ def add_search(add: Callable[..., ArgumentParser]) -> ArgumentParser:
         nargs="+",
         metavar="FILE",
         help="light curves or target pixels of TESS, Kepler, K2 (FITS), text (time, flux[, error]), .zarr or .fits of "
-        "ours, a directory of them, or - for a list on standard input",
+        "ours, what `starskope join` wrote, a directory of them, or - for a list on standard input",
     )
     command.add_argument("--period-min", type=float, default=0.5, metavar="DAYS", help="shortest period (default: 0.5)")
     command.add_argument(
@@ -167,10 +169,14 @@ def _each_in_order(
 
 def _search_file(path: str, settings: SearchSettings, arguments: Namespace, workers: int) -> _Found:
     from starskope.curves.container import LightCurves
+    from starskope.curves.joined import Joined
+    from starskope.curves.joined_fits import is_joined
     from starskope.errors import StarskopeError
 
     try:
-        curves = LightCurves.read(path, time_zero=arguments.time_zero)
+        with Path(path).open("rb") if Path(path).is_file() else nullcontext() as file:
+            is_one_of_many = file is not None and is_joined(file.read(2880))
+        curves = Joined.read(path) if is_one_of_many else LightCurves.read(path, time_zero=arguments.time_zero)
         return _search_curves(path, curves, settings, arguments, workers)
     except FileNotFoundError as error:
         return _Found(path, error=f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -179,30 +185,37 @@ def _search_file(path: str, settings: SearchSettings, arguments: Namespace, work
 
 
 def _search_curves(
-    path: str, curves: LightCurves, settings: SearchSettings, arguments: Namespace, workers: int
+    path: str, given: LightCurves | Joined, settings: SearchSettings, arguments: Namespace, workers: int
 ) -> _Found:
     import numpy as np
 
+    from starskope.curves.joined import Joined
     from starskope.curves.selection import star_label
     from starskope.search.transits import search_transits
 
+    # Of joined light curves the first segment names the star.
+    curves = given.segments[0] if isinstance(given, Joined) else given
+    mission = given.mission
+    time = given.bjd if isinstance(given, Joined) else given.time
     notes = _notes(curves)
-    span = float(curves.time[-1] - curves.time[0]) if curves.n_time > 1 else 0.0
+    span = float(time.max() - time.min()) if time.size > 1 else 0.0
     period_max = settings.period_max
     if period_max is not None and period_max > span:
         if span <= settings.period_min:
             raise ValueError(f"spans {span:.4g} d, less than the shortest period {settings.period_min:g} d")
         notes.append(f"searched up to {span:.5g} d, the span of its times, instead of {period_max:g} d")
         period_max = span
-    if not np.isfinite(curves.flux).any():
+    if not np.isfinite(given.flux).any():
         raise ValueError(f"holds no measured flux ({curves.n_time} cadences, {curves.n_star} stars)")
-    masked = curves.mask()
-    step = float(np.median(np.diff(curves.time))) if curves.n_time > 1 else 0.0
-    n_bin = int(FINEST_CADENCE * (1 + 1e-3) / step) if step > 0 else 1
-    if n_bin > 1:
-        masked = masked.bin(n_bin)
-        notes.append(f"averaged over {n_bin} cadences of {86400 * step:.3g} s")
-    flat = masked.normalize().flatten(window=arguments.window, workers=workers)
+    flat: Any
+    if isinstance(given, Joined):
+        flat = (
+            given.mask()
+            .each(lambda segment: _averaged(segment, notes))
+            .flatten(window=arguments.window, workers=workers)
+        )
+    else:
+        flat = _averaged(given.mask(), notes).normalize().flatten(window=arguments.window, workers=workers)
     table = search_transits(
         flat,
         period_min=settings.period_min,
@@ -216,13 +229,25 @@ def _search_curves(
         if row["claim"]:
             candidates[int(row["star"])].append(_candidate(row, curves))
     records = [
-        {"input": path, "target": target, "mission": curves.mission, "candidates": claimed}
+        {"input": path, "target": target, "mission": mission, "candidates": claimed}
         for target, claimed in zip(targets, candidates, strict=True)
     ]
     table.add_column([path] * len(table), name="input", index=0)
     table.add_column([targets[int(star)] for star in table["star"]], name="target", index=1)
-    table.add_column([curves.mission] * len(table), name="mission", index=2)
+    table.add_column([mission] * len(table), name="mission", index=2)
     return _Found(path, records, table, tuple(notes))
+
+
+def _averaged(curves: LightCurves, notes: list[str]) -> LightCurves:
+    """Return light curves of cadences not much finer than two minutes."""
+    import numpy as np
+
+    step = float(np.median(np.diff(curves.time))) if curves.n_time > 1 else 0.0
+    n_bin = int(FINEST_CADENCE * (1 + 1e-3) / step) if step > 0 else 1
+    if n_bin <= 1:
+        return curves
+    notes.append(f"averaged over {n_bin} cadences of {86400 * step:.3g} s")
+    return curves.bin(n_bin)
 
 
 def _notes(curves: LightCurves) -> list[str]:

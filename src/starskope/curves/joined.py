@@ -80,6 +80,11 @@ class Joined:
         return sum(curves.n_time for curves in self.segments)
 
     @property
+    def mission(self) -> str:
+        """The missions, in order of their first segments: "Kepler+TESS"."""
+        return "+".join(dict.fromkeys(curves.mission for curves in self.segments))
+
+    @property
     def time_zero(self) -> float:
         """Julian date (TDB) of time 0."""
         return self.segments[0].time_zero
@@ -147,17 +152,18 @@ class Joined:
 
     def mask(self, **options: Any) -> Joined:
         """Return the segments masked, each as `LightCurves.mask` does it."""
-        return self._each(lambda curves: curves.mask(**options))
+        return self.each(lambda curves: curves.mask(**options))
 
     def bin(self, n: int | None = None, *, width_days: float | None = None) -> Joined:
         """Return the segments binned, each as `LightCurves.bin` does it; bins reach over no edge of a segment."""
-        return self._each(lambda curves: curves.bin(n, width_days=width_days))
+        return self.each(lambda curves: curves.bin(n, width_days=width_days))
 
     def flatten(self, window: float = 0.75, **options: Any) -> Joined:
         """Return the segments flattened, each as `LightCurves.flatten` does it: no trend reaches over an edge."""
-        return self._each(lambda curves: curves.flatten(window, **options))
+        return self.each(lambda curves: curves.flatten(window, **options))
 
-    def _each(self, change: Callable[[LightCurves], LightCurves]) -> Joined:
+    def each(self, change: Callable[[LightCurves], LightCurves]) -> Joined:
+        """Return joined light curves of the segments as ``change`` returns them."""
         return Joined(tuple(change(curves) for curves in self.segments), self.matches)
 
     def write(self, path: str | Path) -> Path:

@@ -9,11 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["false_alarm_probability"]
+from starskope.validation import choice
+
+__all__ = ["METHODS", "false_alarm_probability"]
+
+METHODS = ("baluev", "davies", "single")
+"""How the chance is computed; `starskope.search.bootstrap` measures it."""
 
 
 def false_alarm_probability(
-    power: ArrayLike, n_point: ArrayLike, baseline_days: ArrayLike, frequency_max: float
+    power: ArrayLike, n_point: ArrayLike, baseline_days: ArrayLike, frequency_max: float, method: str = "baluev"
 ) -> NDArray[np.float64]:
     """Chance that white noise peaks at ``power`` or above, anywhere up to ``frequency_max``.
 
@@ -27,26 +32,35 @@ def false_alarm_probability(
         ``sqrt(4 pi var(t))``, weighted.
     frequency_max : float
         Highest frequency, per day.
+    method : "baluev", "davies" or "single"
+        An approximation that is close below 0.1; a bound above it, which may exceed 1 (Davies 1987); or the chance at
+        one frequency chosen beforehand.
 
     Returns
     -------
     ndarray of float64
-        Broadcast of the first three. An upper bound that is close where it matters, below 0.1; 1 for series of fewer
-        than four points, of which a sine with a free mean takes all variance away.
+        Broadcast of the first three; 1 for series of fewer than four points, of which a sine with a free mean takes
+        all variance away.
+
+    Raises
+    ------
+    ValueError
+        Another method.
 
     Notes
     -----
     Baluev's eq. 6 with the Davies bound of his Appendix B for a statistic of ``1 - power`` under least squares with a
-    free mean: ``FAP = 1 - (1 - s) exp(-tau)`` with ``s = (1 - power)**((n - 3) / 2)`` and ``tau = gamma W (1 -
-    power)**((n - 4) / 2) sqrt((n - 1) power / 2)``, ``W = frequency_max baseline``, ``gamma = sqrt(2 / (n - 1))
-    Gamma((n - 1) / 2) / Gamma((n - 2) / 2)``.
+    free mean: ``FAP = 1 - (1 - s) exp(-tau)``, the bound ``s + tau``, with ``s = (1 - power)**((n - 3) / 2)`` and
+    ``tau = gamma W (1 - power)**((n - 4) / 2) sqrt((n - 1) power / 2)``, ``W = frequency_max baseline``, ``gamma =
+    sqrt(2 / (n - 1)) Gamma((n - 1) / 2) / Gamma((n - 2) / 2)``.
 
     References
     ----------
-    Baluev 2008, MNRAS 385, 1279, doi:10.1111/j.1365-2966.2008.12689.x
+    Baluev 2008, MNRAS 385, 1279, doi:10.1111/j.1365-2966.2008.12689.x; Davies 1987, Biometrika 74, 33
     """
     from scipy.special import gammaln
 
+    choice(method, "method", METHODS)
     z, n, baseline = np.broadcast_arrays(
         np.asarray(power, dtype=np.float64), np.asarray(n_point, dtype=np.float64), np.asarray(baseline_days, float)
     )
@@ -56,6 +70,11 @@ def false_alarm_probability(
     gamma = np.sqrt(2.0 / (many - 1.0)) * np.exp(gammaln(0.5 * (many - 1.0)) - gammaln(0.5 * (many - 2.0)))
     single = (1.0 - z) ** (0.5 * (many - 3.0))
     tau = gamma * frequency_max * baseline * (1.0 - z) ** (0.5 * (many - 4.0)) * np.sqrt(0.5 * (many - 1.0) * z)
-    # 1 - (1 - s) exp(-tau) without losing what is small against 1.
-    either = single - np.expm1(-tau) * (1.0 - single)
-    return np.where(np.isnan(z), np.nan, np.where(enough, either, 1.0))
+    if method == "single":
+        chance = single
+    elif method == "davies":
+        chance = single + tau
+    else:
+        # 1 - (1 - s) exp(-tau) without losing what is small against 1.
+        chance = single - np.expm1(-tau) * (1.0 - single)
+    return np.where(np.isnan(z), np.nan, np.where(enough, chance, 1.0))

@@ -147,13 +147,15 @@ class Spectra:
             table["false_alarm_probability"] = self.false_alarm_probability(highest)
         return table
 
-    def false_alarm_probability(self, power: ArrayLike | None = None) -> F64:
+    def false_alarm_probability(self, power: ArrayLike | None = None, *, method: str = "baluev") -> F64:
         """Chance that white noise gives any star a peak of this power anywhere in its periodogram.
 
         Parameters
         ----------
         power : array_like, optional
             Broadcasts with (n_star,); default: each star's highest.
+        method : "baluev", "davies" or "single"
+            Baluev's approximation, Davies's bound, or the chance at one frequency chosen beforehand.
 
         Returns
         -------
@@ -163,11 +165,12 @@ class Spectra:
         Raises
         ------
         ValueError
-            These are no Lomb-Scargle periodograms.
+            These are no Lomb-Scargle periodograms, or another method.
 
         Notes
         -----
-        See `starskope.search.significance.false_alarm_probability`. It holds for white noise of the given errors; a
+        See `starskope.search.significance.false_alarm_probability`, and `starskope.search.bootstrap` for a chance that
+        is measured on shuffled series. It holds for white noise of the given errors; a
         light curve with red noise has more and higher peaks than this tells.
         """
         if self.n_point is None or self.baseline_days is None:
@@ -176,7 +179,7 @@ class Spectra:
             highest = np.max(np.where(np.isnan(self.power), -1.0, self.power), axis=0, initial=-1.0)
             power = np.where(highest < 0, np.nan, highest)
         top = float(self.frequency[-1]) if self.n_freq else math.nan
-        return false_alarm_probability(power, self.n_point, self.baseline_days, top)
+        return false_alarm_probability(power, self.n_point, self.baseline_days, top, method)
 
     def plot(self, star: int = 0, *, axes: Any = None) -> Any:
         """Draw one star's spectrum; returns the matplotlib axes."""
