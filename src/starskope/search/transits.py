@@ -6,6 +6,7 @@ flattened curves); the search of a block stands in ``block``, what needs all sta
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -107,11 +108,14 @@ def search_transits(
     >>> bool(found["claim"][0]), round(float(found["period"][0]), 2)
     (True, 3.0)
     """
-    segment, observed = None, None
+    segment = None
     if isinstance(x, Joined):
         _refuse_own_axis(time, flux_err)
         curves, segment, observed = joined_points(x)
-        period_max = 0.5 * observed if period_max is None and periods is None else period_max
+        if period_max is None and periods is None:
+            _refuse_empty_range(observed, period_min, "the days that the segments cover")
+            # Segments too short for any period are no mistake: one is tried.
+            period_max = max(0.5 * observed, math.nextafter(period_min, math.inf))
     else:
         curves = _curves(x, time, flux_err, axis)
     settings = SearchSettings(
@@ -123,7 +127,8 @@ def search_transits(
         n_candidates=n_candidates,
         **thresholds,
     )
-    _refuse_empty_range(curves, settings)
+    if settings.periods is None and settings.period_max is None and curves.n_time > 1:
+        _refuse_empty_range(float(curves.time[-1] - curves.time[0]), period_min, "the span of the times")
     if curves.n_star <= BLOCK:
         alone = search_block(curves, settings, workers=workers, segment=segment)
         return conclude([alone], curves.stars, settings, time_zero=curves.time_zero)
@@ -136,16 +141,11 @@ def search_transits(
     return conclude(blocks, curves.stars, settings, time_zero=curves.time_zero)
 
 
-def _refuse_empty_range(curves: LightCurves, settings: SearchSettings) -> None:
+def _refuse_empty_range(days: float, period_min: float, what: str) -> None:
     """Refuse a shortest period that somebody chose and that leaves nothing to search; short curves are no mistake."""
-    span = float(curves.time[-1] - curves.time[0]) if curves.n_time > 1 else 0.0
-    chosen = (
-        settings.periods is None and settings.period_max is None and settings.period_min > SearchSettings.period_min
-    )
-    if chosen and span > 0 and settings.period_min >= 0.5 * span:
+    if period_min > SearchSettings.period_min and 0.0 < 0.5 * days <= period_min:
         raise ValueError(
-            f"period_min={settings.period_min:g}: expected less than {0.5 * span:.6g} d, half the span of the times, "
-            "or a period_max"
+            f"period_min={period_min:g}: expected less than {0.5 * days:.6g} d, half {what}, or a period_max"
         )
 
 
