@@ -70,6 +70,12 @@ def normal(random: Words) -> F64:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(random.shape)
 
 
+def bfloat16(x: F64) -> F64:
+    """Round to 8 significant bits, ties to even."""
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.rint(mantissa * 256.0) / 256.0, exponent)
+
+
 def sigmoid(x: F64) -> F64:
     """Return 1 / (1 + exp(-x))."""
     return 1.0 / (1.0 + np.exp(-x))
@@ -84,6 +90,7 @@ class Reference:
     hidden_bias: F64
     seed: tuple[int, int]
     gaussian: bool
+    mixed: bool = False
 
     @classmethod
     def begin(cls, x: F64, n_hidden: int, seed: tuple[int, int], *, gaussian: bool, centered: bool) -> Reference:
@@ -98,14 +105,19 @@ class Reference:
             gaussian,
         )
 
+    def rounded(self, x: F64) -> F64:
+        """Return what enters a product: in mixed precision the nearest bfloat16."""
+        return bfloat16(x) if self.mixed else x
+
     def up(self, visible: F64) -> F64:
-        return sigmoid(visible @ self.weights + self.hidden_bias)
+        return sigmoid(visible @ self.rounded(self.weights) + self.hidden_bias)
 
     def draw_visible(self, hidden: F64, epoch: int, batch: int, draw: int) -> F64:
         n_row, n_visible = hidden.shape[0], self.weights.shape[0]
-        mean = hidden @ self.weights.T + self.visible_bias
+        mean = hidden @ self.rounded(self.weights).T + self.visible_bias
         if self.gaussian:
-            return mean + normal(words(self.seed, epoch, batch, draw, n_row, n_visible + n_visible % 2))[:, :n_visible]
+            noise = normal(words(self.seed, epoch, batch, draw, n_row, n_visible + n_visible % 2))[:, :n_visible]
+            return self.rounded(mean + noise)
         return (uniform(words(self.seed, epoch, batch, draw, n_row, n_visible)) < sigmoid(mean)).astype(float)
 
     def draw_hidden(self, visible: F64, epoch: int, batch: int, draw: int) -> F64:
@@ -137,14 +149,14 @@ class Reference:
         for epoch in range(n_epochs):
             order = np.argsort(words(self.seed, ORDER, epoch, 0, 1, x.shape[0])[0], kind="stable")
             for batch, start in enumerate(range(0, x.shape[0], batch_size)):
-                data = x[order[start : start + batch_size]]
-                data_hidden = self.up(data)
+                data = self.rounded(x[order[start : start + batch_size]])
+                data_hidden = self.rounded(self.up(data))
                 state = chains if persistent else self.draw_hidden(data, epoch, batch, 0)
                 for i in range(k):
                     visible = self.draw_visible(state, epoch, batch, 2 * i + 1)
                     state = self.draw_hidden(visible, epoch, batch, 2 * i + 2)
                 chains = state
-                hidden = self.up(visible)
+                hidden = self.rounded(self.up(visible))
                 if not centered:
                     gradient = [
                         data.T @ data_hidden / len(data)

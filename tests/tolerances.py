@@ -144,6 +144,15 @@ def atol_trained(n_step: int, magnitude: float) -> float:
     return 8.0 * n_step * unit_roundoff(np.float32) * max(1.0, magnitude)
 
 
+def atol_mixed(n_step: int, magnitude: float, *, rate: float, n_row: int) -> float:
+    """Absolute error of parameters after ``n_step`` mixed-precision updates from data up to ``magnitude``.
+
+    That of float32, and where a number lies within float32 roundoff of the middle between two of bfloat16, one of some
+    ten thousand, it is rounded to the other side: 2^-9 of a product of it in a mean over ``n_row``.
+    """
+    return atol_trained(n_step, magnitude) + 2.0 * rate * magnitude * 2.0**-9 / n_row
+
+
 def rtol_transform(n: int) -> float:
     """Relative L2 error of a float32 Fourier transform of n points.
 

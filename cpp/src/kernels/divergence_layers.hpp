@@ -127,7 +127,11 @@ void gather_rows(const DivergenceJob& job, size_t first, size_t last) {
             Block block = {};
             for (size_t i = 0; i < n_row; ++i) {
                 const float* x = job.data + size_t(job.row[row + i]) * job.data_stride + unit;
-                __builtin_memcpy(&block.row[i], x, n_unit == size_t(lanes) ? sizeof(Floats) : n_unit * sizeof(float));
+                if (n_unit == size_t(lanes)) {
+                    block.row[i] = load<Floats>(x);
+                } else {
+                    __builtin_memcpy(&block.row[i], x, n_unit * sizeof(float));
+                }
                 block.row[i] = rounded<Format>(block.row[i]);
             }
             store_block<Format>(block, job.visible_rows + unit, job.v_stride, row, n_row);

@@ -149,6 +149,10 @@ STARSKOPE_INLINE void add_products(Floats (&sums)[R][C], const uint32_t* a, size
             }
         } else {
             for (size_t i = 0; i < n; ++i, a += a_step, b += b_step) {
+                __builtin_prefetch(a + 8 * a_step);
+                for (int c = 0; c < C; ++c) {
+                    __builtin_prefetch(b + 8 * b_step + c * lanes);
+                }
                 step([&](int r) { return a + r; });
             }
         }
