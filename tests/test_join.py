@@ -247,6 +247,16 @@ def test_the_command_writes_what_search_reads(tmp_path: Path, capsys: pytest.Cap
     assert (found["mission"], found["target"]) == ("Kepler+TESS", "KIC 3")
     (candidate,) = found["candidates"]
     assert candidate["period_days"] == pytest.approx(2.5, abs=5e-4)
+    assert main(["search", "--join", *paths, "--json", "--candidates", "1", "--period-max", "4"]) == 0
+    (again,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert again["input"] == " + ".join(paths)
+    assert {**again, "input": out} == {**found, "input": out}
+    assert main(["search", "--join", paths[0], str(tmp_path / "none.fits"), "--json"]) == 1
+    assert "none.fits" in capsys.readouterr().err
+    assert main(["search", "--join", paths[0], paths[0], "--json"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "would count twice" in said.err
     assert main(["join", *paths, "-o", str(tmp_path / "a.csv")]) == 2
     assert main(["join", paths[0], paths[0], "-o", out]) == 2
     assert "would count twice" in capsys.readouterr().err

@@ -68,6 +68,9 @@ def add_search(add: Callable[..., ArgumentParser]) -> ArgumentParser:
         "--window", type=float, default=0.75, metavar="DAYS", help="window that levels the curves first (default: 0.75)"
     )
     command.add_argument("--candidates", type=int, default=3, metavar="N", help="most candidates per star (default: 3)")
+    command.add_argument(
+        "--join", action="store_true", help="the files show one star: join them and search all of its light at once"
+    )
     command.add_argument("--output", metavar="FILE", help="write all candidates there (.ecsv, .csv, .parquet)")
     return command
 
@@ -93,7 +96,7 @@ def search(arguments: Namespace) -> int:
     wants_heading = not arguments.json
 
     with Progress(sys.stderr) as progress:
-        progress.start("files", len(paths))
+        progress.start("files", 1 if arguments.join else len(paths))
 
         def on_found(found: _Found) -> None:
             nonlocal n_failed, n_star, n_claimed, wants_heading
@@ -112,7 +115,12 @@ def search(arguments: Namespace) -> int:
             if found.table is not None and arguments.output:
                 tables.append(found.table)
 
-        _each_in_order(lambda path, threads: _search_file(path, settings, arguments, threads), paths, workers, on_found)
+        if arguments.join:
+            on_found(_search_joined(paths, settings, arguments, workers))
+        else:
+            _each_in_order(
+                lambda path, threads: _search_file(path, settings, arguments, threads), paths, workers, on_found
+            )
     if arguments.output:
         from astropy.table import vstack
 
@@ -120,7 +128,8 @@ def search(arguments: Namespace) -> int:
             raise ValueError(f"nothing could be searched: {arguments.output} is not written")
         write_table(vstack(tables, metadata_conflicts="silent"), Path(arguments.output))
     summary = f"{count(n_star, 'star')} searched, {count(n_claimed, 'candidate')} claimed"
-    tell(summary + (f", {n_failed} of {count(len(paths), 'file')} failed" if n_failed else ""))
+    asked = count(1, "star") if arguments.join else count(len(paths), "file")
+    tell(summary + (f", {n_failed} of {asked} failed" if n_failed else ""))
     return int(n_failed > 0)
 
 
@@ -171,13 +180,33 @@ def _search_file(path: str, settings: SearchSettings, arguments: Namespace, work
     from starskope.curves.container import LightCurves
     from starskope.curves.joined import Joined
     from starskope.curves.joined_fits import is_joined
+
+    def read() -> LightCurves | Joined:
+        with Path(path).open("rb") if Path(path).is_file() else nullcontext() as file:
+            is_one_of_many = file is not None and is_joined(file.read(2880))
+        return Joined.read(path) if is_one_of_many else LightCurves.read(path, time_zero=arguments.time_zero)
+
+    return _search_input(path, read, settings, arguments, workers)
+
+
+def _search_joined(paths: Sequence[str], settings: SearchSettings, arguments: Namespace, workers: int) -> _Found:
+    """Search files of one star as one input: nothing is searched where one of them cannot be joined."""
+    from starskope.curves.container import LightCurves
+    from starskope.curves.joining import join
+
+    def read() -> Joined:
+        return join([LightCurves.read(path, time_zero=arguments.time_zero) for path in paths])
+
+    return _search_input(" + ".join(paths), read, settings, arguments, workers)
+
+
+def _search_input(
+    path: str, read: Callable[[], LightCurves | Joined], settings: SearchSettings, arguments: Namespace, workers: int
+) -> _Found:
     from starskope.errors import StarskopeError
 
     try:
-        with Path(path).open("rb") if Path(path).is_file() else nullcontext() as file:
-            is_one_of_many = file is not None and is_joined(file.read(2880))
-        curves = Joined.read(path) if is_one_of_many else LightCurves.read(path, time_zero=arguments.time_zero)
-        return _search_curves(path, curves, settings, arguments, workers)
+        return _search_curves(path, read(), settings, arguments, workers)
     except FileNotFoundError as error:
         return _Found(path, error=f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (StarskopeError, ValueError, TypeError, OSError) as error:
