@@ -185,7 +185,7 @@ def test_eight_threads_at_once_get_the_same_bytes(name: str) -> None:
 
 LONG_CALLS = (
     *("aperture_sums", "clip", "decode_plane", "rfft", "power_spectrum", "spectrogram", "lomb_scargle"),
-    *("box_search_stars", "box_search_run"),
+    *("box_search_stars", "box_search_run", "box_scan_run", "learn", "hidden_probabilities", "free_energy", "gibbs"),
 )
 
 
@@ -205,8 +205,22 @@ def long_calls() -> dict[str, Callable[[], None]]:
     imaginary, segments = np.empty_like(power), np.empty((15, 65, 16384), np.float32)
     time_of_many = 0.02 * np.arange(1024.0)
     stars = _core.BoxSearch(time_of_many[:64], many[:64])
+    scan = _core.BoxScan(time_of_many, many[:, :256])
     boxes = np.empty((len(PERIODS), 16384), np.float32)
+    machine = {name: np.zeros(512, np.float32) for name in ("visible_bias", "hidden_bias")}
+    machine["weights"], pixels = np.zeros((512, 512), np.float32), np.zeros((4096, 512), np.float32)
+    units, energies = np.empty((4096, 512), np.float32), np.empty(4096)
+    offsets = {name: np.zeros(512, np.float32) for name in ("visible_offset", "hidden_offset")}
+    settings = {"gaussian": False, "centered": False, "has_hidden_offset": True, "k": 1, "batch_size": 256}
+    rates = {"learning_rate": 0.01, "momentum": 0.0, "weight_decay": 0.0, "offset_rate": 0.0}
+    learning = _core.ContrastiveDivergence({**machine, **offsets}, **settings, **rates, seed=[1, 2])
+    draws: dict[str, Any] = {"n_steps": 2, "seed": [1, 2], "first_row": 0}
     return {
+        "learn": lambda: learning.learn(pixels, np.arange(4096), 0, 0),
+        "hidden_probabilities": lambda: _core.hidden_probabilities(pixels, **machine, out=units),
+        "free_energy": lambda: _core.free_energy(pixels, **machine, gaussian=False, out=energies),
+        "gibbs": lambda: _core.gibbs(pixels, **machine, gaussian=False, **draws, out=units),
+        "box_scan_run": lambda: scan.run(**box_trials(), power=boxes[:, :256]),
         "rfft": lambda: _core.rfft(many, power, imaginary, 1024),
         "power_spectrum": lambda: _core.power_spectrum(many, power, None, 1024),
         "spectrogram": lambda: _core.spectrogram(many, segments, None, 128, 64),
