@@ -52,8 +52,9 @@ def clip_one(
     sigma_high: float = math.inf,
     max_iters: int | None = 0,
     center: str = "median",
+    scale: str = "std",
 ) -> ClippedSeries:
-    """Sigma-clip one series as ``astropy.stats.sigma_clip(stdfunc="std")`` defines it.
+    """Sigma-clip one series as ``astropy.stats.sigma_clip(stdfunc="std")`` (``"mad_std"``) defines it.
 
     Values that are not finite never take part. Each round computes the centre (mean or median) and the population
     standard deviation of the survivors in float64 and rejects what lies strictly outside ``[centre - sigma_low std,
@@ -70,12 +71,14 @@ def clip_one(
         middle = np.median(alive) if center == "median" else math.fsum(alive) / len(alive)
         mean = math.fsum(alive) / len(alive)
         std = math.sqrt(math.fsum((alive - mean) ** 2) / len(alive))
+        if scale == "mad":
+            std = 1.482602218505602 * float(np.median(np.abs(alive - np.median(alive))))
         low, high = middle - sigma_low * std, middle + sigma_high * std
         outside = (alive < low) | (alive > high)
         if std > 0.0:
-            scale = std + float(np.max(np.abs(alive))) / 64.0
+            size = std + float(np.max(np.abs(alive))) / 64.0
             finite = x[np.isfinite(x)]
-            margin = min(margin, float(np.min(np.abs(np.concatenate([finite - low, finite - high])))) / scale)
+            margin = min(margin, float(np.min(np.abs(np.concatenate([finite - low, finite - high])))) / size)
         if not outside.any():
             break
         keep[np.flatnonzero(keep)[outside]] = False
@@ -121,6 +124,16 @@ def clip_series(data: ArrayLike, **settings: Any) -> ClippedCube:
         margin=field("margin", float),
         keep=keep.reshape(cube.shape),
     )
+
+
+def weighted(data: ArrayLike, weights: ArrayLike, keep: ArrayLike) -> tuple[F64, F64]:
+    """Weighted mean and population standard deviation along the first axis of what is kept; NaN where nothing is."""
+    x = np.asarray(data, dtype=np.float64)
+    w = np.where(keep, np.broadcast_to(np.asarray(weights, dtype=np.float64), x.shape), 0.0)
+    x = np.where(w > 0, x, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (w * x).sum(axis=0) / w.sum(axis=0)
+        return mean, np.sqrt((w * (x - mean) ** 2).sum(axis=0) / w.sum(axis=0))
 
 
 def combine(means: Sequence[ArrayLike], stds: Sequence[ArrayLike], counts: Sequence[ArrayLike]) -> tuple[F64, F64, F64]:

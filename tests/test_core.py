@@ -78,16 +78,13 @@ def test_no_times_and_no_series() -> None:
 @pytest.mark.parametrize(
     ("value", "error", "words"),
     [
-        ([[1.0]], TypeError, "data: expected an array of float32 with 2 axes, got list"),
+        ([[1.0]], TypeError, "data: expected arrays of float32 with 1 axis, .* got list"),
+        (1.0, TypeError, "data: expected an array of float32 with 2 axes, or a list of arrays with 1, got float"),
         (np.zeros((3, 4)), ValueError, "got one of float64, shape"),
-        (np.zeros((3, 4), ">f4"), ValueError, "native byte order"),
         (np.zeros(4, np.float32), ValueError, "2 axes"),
         (np.zeros((3, 4, 1), np.float32), ValueError, "2 axes"),
         (np.zeros((3, 8), np.float32)[:, ::2], ValueError, "contiguous rows"),
         (np.zeros((4, 3), np.float32).T, ValueError, "contiguous rows"),
-        (np.zeros((3, 4), np.float32)[::-1], ValueError, "increasing order"),
-        (np.broadcast_to(np.zeros(4, np.float32), (3, 4)), ValueError, "do not overlap"),
-        (np.frombuffer(bytes(49), np.uint8)[1:].view(np.float32).reshape(3, 4), ValueError, "aligned"),
     ],
 )
 def test_other_blocks_are_refused(value: Any, error: type[Exception], words: str) -> None:

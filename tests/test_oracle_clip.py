@@ -47,7 +47,8 @@ def kernel(data: NDArray[np.float32], **settings: Any) -> dict[str, NDArray[Any]
     n_series = data.shape[1]
     out: dict[str, NDArray[Any]] = {name: np.full(n_series, -7.0, np.float32) for name in ("mean", "median", "std")}
     out["count"] = np.full(n_series, -7, np.int32)
-    _core.clip(data, **settings, **out)
+    outputs: dict[str, Any] = out
+    _core.clip(data, **settings, **outputs)
     return out
 
 

@@ -17,6 +17,7 @@ _HOME = {
     "FrameError": "starskope.errors",
     "Joined": "starskope.curves.joined",
     "LightCurves": "starskope.curves.container",
+    "Moments": "starskope.frames.moments",
     "RBM": "starskope.learn.rbm",
     "RunConfig": "starskope.job",
     "Spectra": "starskope.search.spectra",

@@ -5,6 +5,7 @@ dtype, number of axes, layout or size. Arrays are native float32, float64 or int
 rows, at any distance, so a range of columns of a C-contiguous array is accepted without a copy.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -27,21 +28,49 @@ def decode_plane(buffer: Buffer, offset: int, out: NDArray[np.float32]) -> None:
     """Write the big-endian float32 plane that starts ``offset`` bytes into ``buffer`` to ``out`` (n_row, n_col)."""
 
 def clip(
-    data: NDArray[np.float32],
+    data: NDArray[np.float32] | Sequence[NDArray[np.float32]],
     *,
     sigma_low: float,
     sigma_high: float,
     max_iters: int,
     center: Literal["mean", "median"] | str,
+    scale: Literal["std", "mad"] | str = "std",
+    mask: NDArray[np.uint8] | None = None,
+    frame_weight: NDArray[np.float32] | None = None,
+    weight: NDArray[np.float32] | None = None,
     mean: NDArray[np.float32] | None = None,
     median: NDArray[np.float32] | None = None,
     std: NDArray[np.float32] | None = None,
     count: NDArray[np.int32] | None = None,
+    rejected: NDArray[np.uint8] | None = None,
 ) -> None:
     """Reduce each column of ``data`` (n_time, n_series) to statistics of its survivors, written to (n_series,).
 
-    ``max_iters`` 0 clips nothing, -1 clips until nothing changes. NaN and infinities are missing.
+    ``data`` is float32 in either byte order, at any address: an array with contiguous rows or a list of rows.
+    ``max_iters`` 0 clips nothing, -1 clips until nothing changes. NaN and infinities are missing, as are values where
+    ``mask`` (n_time, n_series) is not 0 or a weight is not above 0 and finite. ``frame_weight`` (n_time,) and
+    ``weight`` (n_time, n_series) weigh ``mean`` and ``std``. ``rejected`` (n_time, n_series) is 1 where a value was
+    clipped.
     """
+
+def add_frames(
+    data: NDArray[np.float32] | Sequence[NDArray[np.float32]],
+    count: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    mask: NDArray[np.uint8] | None = None,
+) -> None:
+    """Add the rows of ``data``, as `clip` takes them, to moments (n_series,): count, mean, sum of squares about it."""
+
+def merge_moments(
+    count: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    other_count: NDArray[np.float64],
+    other_mean: NDArray[np.float64],
+    other_squares: NDArray[np.float64],
+) -> None:
+    """Add moments of other values of the same series to the first three."""
 
 def aperture_sums(
     image: NDArray[np.float32],

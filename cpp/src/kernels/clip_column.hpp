@@ -60,16 +60,16 @@ struct Column {
     float* sorted; // of all rows, where that was needed; rows that reach into a window before
     bool is_sorted;
     Ints n_valid;
-    Floats smallest, largest; // of the values that are there
-    Tile& next;               // to be copied meanwhile
+    Tile& next; // to be copied meanwhile
 };
 
-template <class V>
-STARSKOPE_INLINE V at_rows(const float* x, Ints row, V out) {
+// The value whose key stands in `row` of each lane.
+STARSKOPE_INLINE Floats at_rows(const float* keys, Ints row) {
+    Floats x;
     for (int i = 0; i < lanes; ++i) {
-        out[i] = x[row[i] * lanes + i];
+        x[i] = keys[row[i] * lanes + i];
     }
-    return out;
+    return value_of((Ints)x);
 }
 
 // 64 rows spread over time, sorted. Returns how many values of each lane are there.
@@ -78,7 +78,7 @@ Ints take_sample(const Column& column, float* sample) {
     for (size_t i = 0; i < sample_rows; ++i) {
         const Floats x = load<Floats>(column.values + i * column.n_row / sample_rows * lanes);
         n_valid = count_at_most(n_valid, x, splat(largest_float));
-        store(sample + i * lanes, x);
+        store(sample + i * lanes, key_of(x));
     }
     sort_rows(sample, sample_rows);
     return n_valid;
@@ -98,26 +98,20 @@ void sum_column(Column& column, Floats reference, Moments& moments, Pivots& pivo
     const Wide about = widened(reference);
     Wide sum{}, squares{};
     Ints low{}, high{};
-    Floats smallest = splat(__builtin_inff()), largest = splat(-__builtin_inff());
     for (size_t t = 0; t < column.n_row; ++t) {
         if (t % 16 == 0) {
-            copy_rows(column.next, 2);
+            copy_rows<false>(column.next, 2);
         }
         const Floats x = load<Floats>(column.values + t * lanes);
-        const Ints there = x <= largest_float;
         low = count_at_most(low, x, pivots.low);
         high = count_at_most(high, x, pivots.high);
-        smallest = lesser(smallest, x);
-        largest = there ? greater(largest, x) : largest;
-        const Wide d = widened(there ? x : reference);
+        const Wide d = widened(x == x ? x : reference);
         for (int h = 0; h < 2; ++h) {
             const Doubles deviation = d.half[h] - about.half[h];
             sum.half[h] += deviation;
             squares.half[h] += deviation * deviation;
         }
     }
-    column.smallest = smallest;
-    column.largest = largest;
     pivots.at_most_low = low;
     pivots.at_most_high = high;
     moments = {about, sum, squares, squares};
@@ -129,7 +123,7 @@ void count_column(const Column& column, Pivots& pivots) {
     size_t t = 0;
     for (; t + 1 < column.n_row; t += 2) {
         if (t % 16 == 0) {
-            copy_rows(column.next, 2);
+            copy_rows<false>(column.next, 2);
         }
         const Floats x = load<Floats>(column.values + t * lanes), y = load<Floats>(column.values + (t + 1) * lanes);
         low = count_at_most(low, x, pivots.low);

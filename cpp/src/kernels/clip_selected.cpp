@@ -51,12 +51,11 @@ Wide medians(Column& column, const Survivors& survivors, Window& window) {
         from = from > survivors.n_low ? from : survivors.n_low;
         to = to < last - survivors.n_high ? to : last - survivors.n_high;
         // Nothing below `least`: a bracket is open there.
-        Floats open = survivors.least > column.smallest ? survivors.least : column.smallest;
+        Floats lo = survivors.least;
         for (int i = 0; i < lanes; ++i) {
-            open[i] = below(open[i]);
+            lo[i] = below(lo[i]);
         }
-        const Floats above = survivors.most < column.largest ? survivors.most : column.largest;
-        Bracket bracket{open, above, survivors.n_low, column.n_valid - survivors.n_high};
+        Bracket bracket{lo, survivors.most, survivors.n_low, column.n_valid - survivors.n_high};
         from = none ? Ints{} : from;
         to = none ? Ints{} : to;
         bracket.below = none ? Ints{} : bracket.below;
@@ -71,7 +70,7 @@ Wide medians(Column& column, const Survivors& survivors, Window& window) {
     at_high = at_high < most ? at_high : Ints{} + most;
     at_low = at_low > 0 ? at_low : Ints{};
     at_high = at_high > 0 ? at_high : Ints{};
-    const Wide a = widened(at_rows(values, at_low, Floats{})), b = widened(at_rows(values, at_high, Floats{}));
+    const Wide a = widened(at_rows(values, at_low)), b = widened(at_rows(values, at_high));
     return {{0.5 * (a.half[0] + b.half[0]), 0.5 * (a.half[1] + b.half[1])}};
 }
 
@@ -151,7 +150,7 @@ bool drop(const float* rows, size_t n_row, Floats lower, Floats upper, Survivors
 #pragma GCC unroll 4
         for (size_t k = 0; k < 4; ++k) {
             x[k] = load<Floats>(rows + (t + k) * lanes);
-            out |= ((x[k] < lower) & (x[k] >= survivors.least)) | ((x[k] > upper) & (x[k] <= survivors.most));
+            out |= (x[k] < lower) | (x[k] > upper);
         }
         if (any(out)) {
             for (size_t k = 0; k < 4; ++k) {
@@ -173,10 +172,11 @@ bool drop(const float* rows, size_t n_row, Floats lower, Floats upper, Survivors
 size_t gather_far(const Column& column, Floats lower, Floats upper) {
     float* end = column.rows;
     for (size_t t = 0; t < column.n_row; ++t) {
-        const Floats x = load<Floats>(column.values + t * lanes);
-        const Ints out = (x < lower) | ((x > upper) & (x <= largest_float));
+        Floats x = load<Floats>(column.values + t * lanes);
+        const size_t step = any((x < lower) | (x > upper)) ? lanes : 0;
+        barrier(x); // else the compiler compares what was just stored, and each row waits for the one before
         store(end, x);
-        end += any(out) ? lanes : 0;
+        end += step;
     }
     return size_t(end - column.rows) / lanes;
 }
@@ -192,7 +192,7 @@ void readmit(const Column& column, const Wide& lower, const Wide& upper, Survivo
             for (size_t t = 0; t < column.n_row; ++t) {
                 const float x = column.values[t * lanes + size_t(lane)];
                 n_low += x < survivors.least[lane];
-                n_high += x > survivors.most[lane] && x <= largest_float;
+                n_high += x > survivors.most[lane];
             }
             survivors.n_low[lane] = n_low;
             survivors.n_high[lane] = n_high;
@@ -208,9 +208,9 @@ void reduce_column(Column& column, float* sample, Window& window) {
     const Ints n_sample = take_sample(column, sample);
     const Ints some = n_sample > 0, middle = n_sample >> 1, reach = n_sample * 3 >> 4;
     const Ints top = some ? n_sample - 1 : Ints{}, upper_rank = middle + reach;
-    pivots.low = some ? at_rows(sample, middle - reach, Floats{}) : Floats{};
-    pivots.high = some ? at_rows(sample, upper_rank < top ? upper_rank : top, Floats{}) : Floats{};
-    sum_column(column, some ? at_rows(sample, middle < top ? middle : top, Floats{}) : Floats{}, moments, pivots);
+    pivots.low = some ? at_rows(sample, middle - reach) : Floats{};
+    pivots.high = some ? at_rows(sample, upper_rank < top ? upper_rank : top) : Floats{};
+    sum_column(column, some ? at_rows(sample, middle < top ? middle : top) : Floats{}, moments, pivots);
     Survivors survivors{
         Ints{}, Ints{}, splat(-largest_float), splat(largest_float), splat(-__builtin_inff()), splat(__builtin_inff())};
     const Ints n_valid = column.n_valid;
@@ -220,11 +220,7 @@ void reduce_column(Column& column, float* sample, Window& window) {
         from = from > 0 ? from : Ints{};
         to = to < n_valid - 1 ? to : n_valid - 1;
         to = none ? Ints{} : to;
-        Floats open = column.smallest;
-        for (int i = 0; i < lanes; ++i) {
-            open[i] = below(open[i]);
-        }
-        Bracket bracket{open, column.largest, Ints{}, none ? Ints{} + 1 : n_valid};
+        Bracket bracket{splat(-__builtin_inff()), splat(largest_float), Ints{}, none ? Ints{} + 1 : n_valid};
         narrow(bracket, pivots.low, pivots.at_most_low, from, to);
         narrow(bracket, pivots.high, pivots.at_most_high, from, to);
         find_window(column, bracket, from, to, window);
@@ -316,20 +312,19 @@ void clip_selected(const ClipJob& job) {
     for (size_t first = 0; first < series.n_series; first += step) {
         Tile& tile = tiles[first / step % 2];
         Tile& next = tiles[1 - first / step % 2];
-        copy_rows(tile, n_time);
+        copy_rows<false>(tile, n_time);
         start_tile(next, first + step, step);
         for (size_t v = 0; v * lanes < tile.n; ++v) {
+            const size_t n = tile.n - v * lanes;
             Column column{job,
                           first + v * lanes,
-                          tile.n - v * lanes < size_t(lanes) ? tile.n - v * lanes : lanes,
+                          n < size_t(lanes) ? n : size_t(lanes),
                           n_time,
                           tile.values + v * tile.n_row * lanes,
                           rows,
                           sorted,
                           false,
                           tile.counts[v],
-                          {},
-                          {},
                           next};
             window.below = window.upto = Ints{};
             reduce_column(column, sample, window);

@@ -1,10 +1,10 @@
 // Statistics of the survivors of every series by sorting it once.
 //
-// Tiles of series are copied into scratch, every lane is sorted along time (missing values become infinite and end up
-// last), and from then on the survivors of a series are a range [low, high) of its column: the median is one or two
-// elements, an iteration moves the two ends inward, and the sums are corrected for the few values that left. Sums are
-// float64 about a value of the series itself. Where so much left that a corrected sum has lost digits it is taken anew.
-// Iterations go round all columns of a tile in turn: one waits for its square root while another is at work.
+// Tiles of series are copied into scratch, every lane is sorted along time (missing values end up last), and from then
+// on the survivors of a series are a range [low, high) of its column: the median is one or two elements, an iteration
+// moves the two ends inward, and the sums are corrected for the few values that left. Sums are float64 about a value of
+// the series itself. Where so much left that a corrected sum has lost digits it is taken anew. Iterations go round all
+// columns of a tile in turn: one waits for its square root while another is at work.
 #include "sort.hpp"
 #include "statistics.hpp"
 #include "tile.hpp"
@@ -48,7 +48,8 @@ STARSKOPE_INLINE Doubles medians(const float* column, const Range& range) {
     for (int i = 0; i < half; ++i) {
         const int64_t n = range.high[i] - range.low[i];
         const float* x = column + range.low[i] * lanes + i;
-        median[i] = n > 0 ? 0.5 * (double(x[(n - 1) / 2 * lanes]) + double(x[n / 2 * lanes])) : __builtin_nan("");
+        median[i] = n > 0 ? 0.5 * (double(value_at(x + (n - 1) / 2 * lanes)) + double(value_at(x + n / 2 * lanes)))
+                          : __builtin_nan("");
     }
     return median;
 }
@@ -56,10 +57,10 @@ STARSKOPE_INLINE Doubles medians(const float* column, const Range& range) {
 // Sums of one series in full, about its own middle value.
 void sum_again(const float* column, const Range& range, int i, Moments& moments) {
     const int64_t low = range.low[i], high = range.high[i];
-    const double reference = column[(low + high) / 2 * lanes + i];
+    const double reference = value_at(column + (low + high) / 2 * lanes + i);
     double sum = 0.0, squares = 0.0;
     for (int64_t row = low; row < high; ++row) {
-        const double d = column[row * lanes + i] - reference;
+        const double d = value_at(column + row * lanes + i) - reference;
         sum += d;
         squares += d * d;
     }
@@ -95,24 +96,24 @@ STARSKOPE_INLINE Moments sums(const float* column, const Range& range, Tile& nex
     for (int i = 0; i < half; ++i) {
         shortest = range.high[i] < shortest ? range.high[i] : shortest;
         longest = range.high[i] > longest ? range.high[i] : longest;
-        moments.reference[i] = range.high[i] > 0 ? double(column[range.high[i] / 2 * lanes + i]) : 0.0;
+        moments.reference[i] = range.high[i] > 0 ? double(value_at(column + range.high[i] / 2 * lanes + i)) : 0.0;
     }
     const Doubles reference = moments.reference;
     Doubles sum{}, squares{}, odd_sum{}, odd_squares{}; // two of each, so that additions need not wait for the last one
     int64_t row = 0;
     for (; row + 1 < shortest; row += 2) {
         if (row % 32 == 0) {
-            copy_rows(next, 4);
+            copy_rows<true>(next, 4);
         }
-        const Doubles d = load_doubles(column + row * lanes) - reference;
-        const Doubles e = load_doubles(column + (row + 1) * lanes) - reference;
+        const Doubles d = values_at(column + row * lanes) - reference;
+        const Doubles e = values_at(column + (row + 1) * lanes) - reference;
         sum += d;
         squares += d * d;
         odd_sum += e;
         odd_squares += e * e;
     }
     for (; row < longest; ++row) {
-        const Doubles x = load_doubles(column + row * lanes);
+        const Doubles x = values_at(column + row * lanes);
         const Doubles d = row < range.high ? x - reference : Doubles{};
         sum += d;
         squares += d * d;
@@ -133,7 +134,7 @@ STARSKOPE_INLINE bool trim(const float* column, Doubles lower, Doubles upper, Ra
         last = range.high[i] > last ? range.high[i] : last;
     }
     for (;; ++row) {
-        const Doubles x = load_doubles(column + row * lanes);
+        const Doubles x = values_at(column + row * lanes);
         // A column is sorted: a lane whose range starts later, or whose row is low enough, may have more to drop.
         const Longs below = (x < lower) & (row < range.high);
         const Longs drop = below & (row >= range.low);
@@ -150,7 +151,7 @@ STARSKOPE_INLINE bool trim(const float* column, Doubles lower, Doubles upper, Ra
         }
     }
     for (row = last - 1; row >= 0; --row) {
-        const Doubles x = load_doubles(column + row * lanes);
+        const Doubles x = values_at(column + row * lanes);
         const Longs above = (x > upper) & (row >= range.low);
         const Longs drop = above & (row < range.high);
         if (!any(above | ((row >= range.high) & (row >= range.low)))) {
@@ -173,10 +174,10 @@ void readmit(const float* column, Doubles lower, Doubles upper, Longs again, con
              Moments& moments) {
     for (int i = 0; i < half; ++i) {
         if (again[i] && range.high[i] > range.low[i]) {
-            while (range.low[i] > 0 && column[(range.low[i] - 1) * lanes + i] >= lower[i]) {
+            while (range.low[i] > 0 && double(value_at(column + (range.low[i] - 1) * lanes + i)) >= lower[i]) {
                 --range.low[i];
             }
-            while (range.high[i] < n_valid[i] && column[range.high[i] * lanes + i] <= upper[i]) {
+            while (range.high[i] < n_valid[i] && double(value_at(column + range.high[i] * lanes + i)) <= upper[i]) {
                 ++range.high[i];
             }
             sum_again(column, range, i, moments);
@@ -190,10 +191,10 @@ double absolute_deviation(const float* column, int64_t low, int64_t high, int i,
     const int64_t n = high - low, k = (n - 1) / 2, split = (low + high) / 2;
     const int64_t n_left = split - low, n_right = high - split;
     const auto left = [&](int64_t at) {
-        return at < n_left ? middle - double(column[(split - 1 - at) * lanes + i]) : infinity;
+        return at < n_left ? middle - double(value_at(column + (split - 1 - at) * lanes + i)) : infinity;
     };
     const auto right = [&](int64_t at) {
-        return at < n_right ? double(column[(split + at) * lanes + i]) - middle : infinity;
+        return at < n_right ? double(value_at(column + (split + at) * lanes + i)) - middle : infinity;
     };
     int64_t least = k > n_right ? k - n_right : 0, most = k < n_left ? k : n_left; // of the k smallest, how many left
     while (least < most) {
@@ -292,13 +293,13 @@ void clip_sorted(const ClipJob& job) {
     for (size_t first = 0; first < series.n_series; first += step) {
         Tile& tile = tiles[first / step % 2];
         Tile& next = tiles[1 - first / step % 2];
-        copy_rows(tile, series.n_time);
+        copy_rows<true>(tile, series.n_time);
         start_tile(next, first + step, step);
         size_t n_group = 0;
         for (size_t v = 0; v * lanes < tile.n; ++v) {
             float* const column = tile.values + v * n_row * lanes;
             for (size_t row = series.n_time; row < n_row; ++row) {
-                store(column + row * lanes, splat(__builtin_inff()));
+                store(column + row * lanes, Ints{} + greatest_key);
             }
             sort_rows(column, n_row);
             for (size_t h = 0; h < 2 && v * lanes + h * half < tile.n; ++h) {

@@ -9,7 +9,7 @@ namespace {
 constexpr size_t window_rows = 32;
 constexpr int rank_margin = 3; // ranks on either side of the median that the window shall hold too
 constexpr int interpolated_passes = 2;
-constexpr int most_passes = 14;
+constexpr int most_passes = 20;
 
 // (lo, hi] holds the values of ranks [below, upto).
 struct Bracket {
@@ -65,33 +65,33 @@ Ints halve(const Column& column, Bracket& bracket, Pivots& pivots) {
 
 // The window_rows smallest values above the lower end of the bracket, as far as they lie in it.
 void fill_window(const Column& column, const Bracket& bracket, Ints single, Window& window) {
-    const Floats infinite = splat(__builtin_inff());
+    const Floats missing = splat(__builtin_nanf(""));
     float* end = column.sorted;
     for (size_t t = 0; t < column.n_row; ++t) {
         const Floats x = load<Floats>(column.values + t * lanes);
         const Ints inside = (x > bracket.lo) & (x <= bracket.hi) & ~single;
-        store(end, inside ? x : infinite);
+        store(end, inside ? x : missing);
         end += any(inside) ? lanes : 0;
     }
     float* const kept = window.values;
     for (size_t i = 0; i < window_rows; ++i) {
-        store(kept + i * lanes, infinite);
+        store(kept + i * lanes, Ints{} + greatest_key);
     }
     for (size_t i = 0; i < run_rows; ++i) {
-        store(end + i * lanes, infinite);
+        store(end + i * lanes, missing);
     }
     for (const float* run = column.sorted; run < end; run += run_rows * lanes) {
-        Floats r[run_rows];
+        Ints r[run_rows];
 #pragma GCC unroll 16
         for (size_t k = 0; k < run_rows; ++k) {
-            r[k] = load<Floats>(run + k * lanes);
+            r[k] = key_of(load<Floats>(run + k * lanes));
         }
         sort_registers(r);
         // The lesser ones of the window's last rows and the run make a bitonic sequence of the window.
 #pragma GCC unroll 16
         for (size_t k = 0; k < run_rows; ++k) {
             float* const row = kept + (window_rows - 1 - k) * lanes;
-            store(row, lesser(load<Floats>(row), r[k]));
+            store(row, lesser(load<Ints>(row), r[k]));
         }
         if constexpr (max_stages == 4) {
             merge_next<4>(kept, 2, window_rows);
@@ -103,7 +103,7 @@ void fill_window(const Column& column, const Bracket& bracket, Ints single, Wind
     }
     if (any(single)) {
         for (size_t i = 0; i < window_rows; ++i) {
-            store(kept + i * lanes, single ? bracket.hi : load<Floats>(kept + i * lanes));
+            store(kept + i * lanes, single ? key_of(bracket.hi) : load<Ints>(kept + i * lanes));
         }
     }
     window.below = bracket.below;
@@ -118,9 +118,9 @@ STARSKOPE_INLINE Ints reached(const Bracket& bracket, Ints from, Ints to) {
 
 void sort_column(Column& column) {
     const size_t n_row = padded_rows(column.n_row);
-    __builtin_memcpy(column.sorted, column.values, column.n_row * lanes * sizeof(float));
-    for (size_t t = column.n_row; t < n_row; ++t) {
-        store(column.sorted + t * lanes, splat(__builtin_inff()));
+    for (size_t t = 0; t < n_row; ++t) {
+        store(column.sorted + t * lanes,
+              t < column.n_row ? key_of(load<Floats>(column.values + t * lanes)) : Ints{} + greatest_key);
     }
     sort_rows(column.sorted, n_row);
     column.is_sorted = true;
@@ -135,10 +135,11 @@ void find_window(Column& column, Bracket bracket, Ints from, Ints to, Window& wi
             return;
         }
         Pivots pivots;
-        if (pass < interpolated_passes) {
-            interpolate(bracket, from, to, pivots);
-        } else {
+        const Ints open = ~reached(bracket, from, to) & ((bracket.lo < -largest_float) | (bracket.hi == largest_float));
+        if (any(open) || (pass >= interpolated_passes && pass % 2 == 0)) {
             single |= halve(column, bracket, pivots);
+        } else {
+            interpolate(bracket, from, to, pivots);
         }
         count_column(column, pivots);
         narrow(bracket, pivots.low, pivots.at_most_low, from, to);

@@ -55,6 +55,15 @@ STARSKOPE_INLINE bool any(Ints mask) {
 #endif
 }
 
+// Makes the compiler hold x in a register here.
+STARSKOPE_INLINE void barrier(Floats& x) {
+#if defined(__x86_64__)
+    __asm__("" : "+v"(x));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(x));
+#endif
+}
+
 // count + 1 where a <= b.
 STARSKOPE_INLINE Ints count_at_most(Ints count, Floats a, Floats b) {
 #if defined(__AVX512F__)

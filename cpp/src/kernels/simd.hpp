@@ -62,7 +62,11 @@ STARSKOPE_INLINE void store_wide(double* p, Doubles v) {
 
 // `half` float32 values in memory, as float64.
 STARSKOPE_INLINE Doubles load_doubles(const float* p) {
+#if defined(__AVX512F__)
+    return _mm512_cvtps_pd(load<HalfFloats>(p)); // GCC would convert two halves of it
+#else
     return __builtin_convertvector(load<HalfFloats>(p), Doubles);
+#endif
 }
 
 STARSKOPE_INLINE Floats splat(float x) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "frames.hpp"
+#include "sort.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
@@ -32,7 +33,8 @@ STARSKOPE_INLINE void start_tile(Tile& tile, size_t first, size_t step) {
     }
 }
 
-// Copies up to n more rows; missing values become infinite.
+// Copies up to n more rows, as values or as keys to sort; missing values become NaN.
+template <bool keys>
 STARSKOPE_INLINE void copy_rows(Tile& tile, size_t n) {
     const SeriesRows& rows = *tile.rows;
     const size_t left = rows.n_time - tile.done, stop = tile.done + (n < left ? n : left);
@@ -53,7 +55,12 @@ STARSKOPE_INLINE void copy_rows(Tile& tile, size_t n) {
                 const Floats x = values<swapped.is, plain.is>(rows, t, tile.first + v * lanes, tile.n - v * lanes);
                 const Ints there = (x - x) == 0.0f;
                 tile.counts[v] -= there;
-                store(to, there ? x : splat(__builtin_inff()));
+                const Floats known = there ? x : splat(__builtin_nanf(""));
+                if constexpr (keys) {
+                    store(to, key_of(known));
+                } else {
+                    store(to, known);
+                }
             }
         }
     });

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from starskope.frames.clip import Center, Clipped, ClipSettings, Method, clip_series
+from starskope.frames.clip import Center, Clipped, ClipSettings, Method, Scale, clip_series
 from starskope.frames.decode import Frame
 from starskope.frames.stacked import Stack, combine
 from starskope.frames.stacking import (
@@ -49,16 +49,22 @@ def stack(
     checksums: bool = False,
     options: Any = None,
     out: Any = None,
+    sigma_low: float | None = None,
+    sigma_high: float | None = None,
+    scale: Scale = "std",
+    mask: Any = None,
+    weights: Any = None,
+    rejected: bool = False,
 ) -> Stack:
     """Stack frames: per pixel the sigma-clipped mean, the mean or the median over time.
 
     Parameters
     ----------
     frames : array_like (n_time, n_row, n_col), paths, Table or URIs
-        An array of any library (NaN = missing), used in place where it is native C-contiguous float32; a list of FITS
-        files, or a folder (the ``*.fits`` in and below it, by name); a list of `Frame`; or a Table from `find_ffis` or
-        a list of ``s3://`` or ``https://`` addresses, which stream. Files of any BITPIX, all of one shape, are stacked
-        on their own pixel grid, as they are: nothing is masked, aligned or subtracted.
+        An array of any library (NaN = missing), used in place where it is C-contiguous float32 of either byte order; a
+        list of FITS files, or a folder (the ``*.fits`` in and below it, by name); a list of `Frame`; or a Table from
+        `find_ffis` or a list of ``s3://`` or ``https://`` addresses, which stream. Files of any BITPIX, all of one
+        shape, are stacked on their own pixel grid, as they are: nothing is aligned or subtracted.
     method : {"sigma_clip", "mean", "median"}
         What the image holds. Every method gives ``count`` and ``std`` too.
     sigma, max_iters, center
@@ -80,6 +86,16 @@ def stack(
     out : (n_row, n_col) float32, optional
         Where the image goes, C-contiguous or a range of columns, apart from the frames; `Stack.image` is it then. Not
         for streams.
+    sigma_low, sigma_high : float, optional
+        Limit on one side, instead of ``sigma``.
+    scale : {"std", "mad"}
+        What deviations are measured in, as in `clip_series`.
+    mask : (n_time, n_row, n_col) array of bool, optional
+        True where a value is not to be used. Like weights and ``rejected`` not for streams and ``block_frames``.
+    weights : (n_time,) or (n_time, n_row, n_col) array, optional
+        Of frames or values, for mean and standard deviation; they do not decide who survives.
+    rejected : bool
+        Keep which values were clipped, in `Stack.rejected`.
 
     Returns
     -------
@@ -103,11 +119,13 @@ def stack(
     >>> float(made.image[0, 0]), int(made.count[0, 0])
     (1.0, 4)
     """
-    clip = ClipSettings(method, sigma, max_iters, center)
-    settings = StackSettings(clip, on_error, block_frames, max_bytes, checksums, workers)
+    clip = ClipSettings(method, _limits(sigma, sigma_low, sigma_high), max_iters, center, scale)
+    settings = StackSettings(
+        clip, on_error, block_frames, max_bytes, checksums, workers, mask=mask, weights=weights, rejected=rejected
+    )
     source = _resolve(frames)
     if isinstance(source, _Remote):
-        _refuse_out(out)
+        _refuse_for_streams(settings, out)
         from starskope.frames import stream
         from starskope.transfer.facade import run_sync
 
@@ -130,13 +148,21 @@ def stack_async(
     checksums: bool = False,
     options: Any = None,
     out: Any = None,
+    sigma_low: float | None = None,
+    sigma_high: float | None = None,
+    scale: Scale = "std",
+    mask: Any = None,
+    weights: Any = None,
+    rejected: bool = False,
 ) -> Awaitable[Stack]:
     """Stack frames as `stack` does, without blocking the running event loop; parameters as there."""
-    clip = ClipSettings(method, sigma, max_iters, center)
-    settings = StackSettings(clip, on_error, block_frames, max_bytes, checksums, workers)
+    clip = ClipSettings(method, _limits(sigma, sigma_low, sigma_high), max_iters, center, scale)
+    settings = StackSettings(
+        clip, on_error, block_frames, max_bytes, checksums, workers, mask=mask, weights=weights, rejected=rejected
+    )
     source = _resolve(frames)
     if isinstance(source, _Remote):
-        _refuse_out(out)
+        _refuse_for_streams(settings, out)
         from starskope.frames import stream
 
         folded: Awaitable[Stack] = stream.fold(frames, StackAccumulator(settings), options=options, workers=workers)
@@ -144,9 +170,18 @@ def stack_async(
     return asyncio.wrap_future(submit(_stack_here, source, settings, out))
 
 
-def _refuse_out(out: Any) -> None:
+def _refuse_for_streams(settings: StackSettings, out: Any) -> None:
     if out is not None:
         raise ValueError("out: the shape of streamed frames is not known before they come; leave it out")
+    if settings.per_value:
+        raise ValueError(f"{settings.per_value}: expected files or an array, got a stream; download the frames first")
+
+
+def _limits(sigma: float | tuple[float, float], low: float | None, high: float | None) -> float | tuple[float, float]:
+    if low is None and high is None:
+        return sigma
+    pair = sigma if isinstance(sigma, tuple | list) and len(sigma) == 2 else (sigma, sigma)
+    return (pair[0] if low is None else low, pair[1] if high is None else high)
 
 
 class _Remote:

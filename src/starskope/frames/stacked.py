@@ -68,6 +68,8 @@ class Stack:
     meta : dict
         How it was made: ``method``, ``sigma``, ``max_iters``, ``center``, ``exact`` (False when blocks of frames were
         clipped on their own and combined), ``left_out`` (frame name to reason), ``notes``.
+    rejected : ndarray of bool, shape (n_frame, n_row, n_col), or None
+        Values that were there and were clipped, where that was asked for. Not written to files.
     """
 
     image: NDArray[np.float32]
@@ -77,6 +79,7 @@ class Stack:
     header: dict[str, Any] = field(default_factory=dict)
     n_frame: int = 0
     meta: dict[str, Any] = field(default_factory=dict)
+    rejected: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         planes = {"count": self.count, "std": self.std, "background": self.background}

@@ -23,7 +23,7 @@ from starskope.frames.planes import PlaneFile
 from starskope.frames.stacked import Combiner, Stack, combine, kept_cards
 from starskope.frames.wcs import has_wcs
 from starskope.parallel import map_ranges, ranges, resolve_workers
-from starskope.validation import as_float32, as_out, choice, integer_at_least
+from starskope.validation import as_array, as_out, choice, integer_at_least
 
 __all__ = ["OnError", "StackAccumulator", "StackSettings", "require_one_shape", "stack_array", "stack_files"]
 
@@ -41,13 +41,36 @@ class StackSettings:
     max_bytes: int = 2 << 30
     checksums: bool = False
     workers: int = 1
+    mask: Any = None
+    weights: Any = None
+    rejected: bool = False
 
     def __post_init__(self) -> None:
+        if self.block_frames is not None and self.per_value:
+            raise ValueError(
+                f"{self.per_value}: expected no block_frames with it; stack the parts with theirs and combine them"
+            )
         choice(self.on_error, "on_error", ("raise", "skip"))
         integer_at_least(self.max_bytes, "max_bytes", 1)
         resolve_workers(self.workers)
         if self.block_frames is not None:
             integer_at_least(self.block_frames, "block_frames", 1)
+        for name in ("mask", "weights"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_array(getattr(self, name), name))
+
+    @property
+    def per_value(self) -> str:
+        """Names what was asked for that speaks of single frames or values."""
+        asked = {"mask": self.mask is not None, "weights": self.weights is not None, "rejected": self.rejected}
+        return ", ".join(name for name, is_asked in asked.items() if is_asked)
+
+    def require_shapes(self, shape: tuple[int, int, int]) -> None:
+        """Raise ValueError unless mask and weights fit frames (n_time, n_row, n_col)."""
+        if self.mask is not None and self.mask.shape != shape:
+            raise ValueError(f"mask: expected shape {shape} like the frames, got {self.mask.shape}")
+        if self.weights is not None and self.weights.shape not in (shape[:1], shape):
+            raise ValueError(f"weights: expected shape {shape[:1]} or {shape}, got {self.weights.shape}")
 
 
 class _Planes:
@@ -60,18 +83,30 @@ class _Planes:
         self.image = np.empty(shape, np.float32) if image is None else image
         self.count = np.empty(shape, np.int32)
         self.std = np.empty(shape, np.float32)
+        self.rejected: NDArray[np.bool_] | None = None
 
-    def fill(self, start: int, stop: int, block: Any) -> None:
-        """Reduce ``block`` (n_time, stop - start, n_col) into rows ``start`` to ``stop``."""
+    def fill(self, start: int, stop: int, block: Any, used: Sequence[int] | slice = slice(None)) -> None:
+        """Reduce ``block`` (n_time, stop - start, n_col) of the frames ``used`` into rows ``start`` to ``stop``."""
         clip = self.settings.clip
+        mask, weights = self.settings.mask, self.settings.weights
+        if weights is not None:
+            weights = weights[used] if weights.ndim == 1 else weights[:, start:stop][used]
         done = clip_series(
             block,
             method=clip.method,
             sigma=clip.sigma,
             max_iters=clip.max_iters,
             center=clip.center,
+            scale=clip.scale,
+            mask=None if mask is None else mask[:, start:stop][used],
+            weights=weights,
+            rejected=self.settings.rejected,
             workers=self.settings.workers,
         )
+        if done.rejected is not None:
+            if self.rejected is None:
+                self.rejected = np.empty((len(block), *self.image.shape), np.bool_)
+            self.rejected[:, start:stop] = done.rejected
         self.image[start:stop] = done.mean if done.median is None else done.median
         self.count[start:stop] = done.count
         self.std[start:stop] = done.std
@@ -80,13 +115,13 @@ class _Planes:
         clip = self.settings.clip
         meta: dict[str, Any] = {"method": clip.method}
         if clip.method == "sigma_clip":
-            meta.update(sigma=list(clip.limits), max_iters=clip.max_iters, center=clip.center)
+            meta.update(sigma=list(clip.limits), max_iters=clip.max_iters, center=clip.center, scale=clip.scale)
         meta.update(exact=True, left_out=left_out, notes=list(notes))
-        return Stack(self.image, self.count, self.std, None, kept_cards(header), n_frame, meta)
+        return Stack(self.image, self.count, self.std, None, kept_cards(header), n_frame, meta, self.rejected)
 
 
 def stack_array(frames: NDArray[Any], settings: StackSettings, out: Any = None) -> Stack:
-    """Stack an array (n_time, n_row, n_col); what is no native float32 is converted by bands of rows.
+    """Stack an array (n_time, n_row, n_col); what is no float32 of either byte order is converted by bands of rows.
 
     ``out`` (n_row, n_col) takes the image.
     """
@@ -96,14 +131,15 @@ def stack_array(frames: NDArray[Any], settings: StackSettings, out: Any = None) 
     if n_time == 0:
         raise ValueError("stack needs at least one frame, got none")
     image = as_out(out, "out", (n_row, n_col), inputs=(frames,))
+    settings.require_shapes(frames.shape)
     block_frames = settings.block_frames or n_time
-    in_place = frames.dtype == np.float32 and frames.dtype.isnative and frames.flags.c_contiguous
+    in_place = frames.dtype.newbyteorder("=") == np.float32 and frames.flags.c_contiguous
     parts = []
     for first, last in ranges(n_time, block_frames):
         planes = _Planes((n_row, n_col), settings, image if block_frames >= n_time else None)
         rows = n_row if in_place else _band_rows(last - first, n_col, settings)
         for start, stop in ranges(n_row, max(rows, 1)):
-            planes.fill(start, stop, as_float32(frames[first:last, start:stop], "frames"))
+            planes.fill(start, stop, frames[first:last, start:stop])
         parts.append(planes.stack({}, last - first, {}, []))
     return parts[0] if len(parts) == 1 else _with_image_in(image, combine(parts))
 
@@ -137,13 +173,14 @@ def stack_files(paths: Sequence[Path], settings: StackSettings, out: Any = None)
     odd = require_one_shape([(index, file.name, file.shape) for index, file in found], settings.on_error)
     for index in odd:
         left_out[str(paths[index])] = odd[index]
-    files = [file for index, file in found if index not in odd]
+    used, files = [index for index, _ in found if index not in odd], [file for index, file in found if index not in odd]
     if not files:
         raise _nothing_left(left_out)
     n_row, n_col = files[0].shape
+    settings.require_shapes((len(paths), n_row, n_col))
     planes = _Planes((n_row, n_col), settings, as_out(out, "out", (n_row, n_col)))
     for start, stop in ranges(n_row, _band_rows(len(files), n_col, settings)):
-        planes.fill(start, stop, _read_band(files, start, stop, settings.workers))
+        planes.fill(start, stop, _read_band(files, start, stop, settings.workers), used)
     notes = [checksum_note(file.read_all(), name=file.name) for file in files] if settings.checksums else []
     header = next((file.plane.header for file in files if has_wcs(file.plane.header)), files[0].plane.header)
     return planes.stack(header, len(files), left_out, [note for note in notes if note])
