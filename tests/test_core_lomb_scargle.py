@@ -172,3 +172,27 @@ def test_other_sizes_are_refused(changes: dict[str, Any], words: str) -> None:
     settings = {"data": stars(8, 3), "weights": None, "out": np.empty((20, 3), np.float32), "n_fft": 40}
     with pytest.raises(ValueError, match=words):
         _core.lomb_scargle(**{**settings, **changes})
+
+
+def test_points_are_counted_and_their_spread_measured(isa: str) -> None:
+    n = 301
+    x, w = stars(n, 70, gap=True, missing=0.05), weights(n, 70)
+    x[:, 3] = np.nan
+    w[10:20, 5] = 0.0
+    shared = stars(n, 70, gap=True)
+    shared[:, 3] = np.nan
+    out = np.empty((20, 70), np.float32)
+    for data, given in ((shared, None), (shared, weights(n)), (x, None), (x, weights(n)), (x, w)):
+        count, spread = np.full(70, -1.0), np.full(70, -1.0)
+        _core.lomb_scargle(data, given, out, 5 * n, count, spread)
+        each = np.ones_like(data) if given is None else np.broadcast_to(given.reshape(n, -1), data.shape)
+        each = np.where(np.isfinite(data), each, 0.0).astype(np.float64)
+        np.testing.assert_array_equal(count, np.count_nonzero(each, axis=0))
+        total = np.maximum(each.sum(axis=0), 1e-300)
+        rows = np.arange(n)[:, np.newaxis]
+        mean = (rows * each).sum(axis=0) / total
+        np.testing.assert_allclose(spread, (rows**2 * each).sum(axis=0) / total - mean**2, rtol=1e-6, atol=1e-9)
+    with pytest.raises(ValueError, match="count: has 69 elements, expected 70"):
+        _core.lomb_scargle(x, None, out, 5 * n, np.empty(69), np.empty(70))
+    with pytest.raises(TypeError, match="spread"):
+        _core.lomb_scargle(x, None, out, 5 * n, np.empty(70), None)
