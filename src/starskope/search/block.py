@@ -149,13 +149,14 @@ def _search_pass(
     time, means, mean_err = _binned(curves.time, left, errors_left, grid.n_bin)
     spectra = BoxSpectra(time, means, mean_err, grid, workers)
     bands = trend_bands(grid.periods)
+    allowed = duration_limits(grid.periods, cadence=grid.cadence)
     again = []
     for j, star in enumerate(active):
         errors_j = None if errors_left is None else errors_left[:, j]
         series = StarSeries.of(star.time, left[:, j], errors_j, grid.cadence, segment)
         dips_snr, rises_snr = spectra.of(j)
         if n_pass <= 1:
-            turned = _best(replace(series, flux=-series.flux), rises_snr, grid, bands)
+            turned = _best(replace(series, flux=-series.flux), rises_snr, grid, bands, allowed)
             star.inverted, star.inverted_passes = turned.score, float(passes(turned, settings))
         forbidden = star.time[(curves.quality & FORBIDDEN) != 0]
         dips, bumps = find_dips_by_segment(binned(series, grid.n_bin), forbidden)
@@ -165,7 +166,7 @@ def _search_pass(
             star.inverted_single_passes = float(would_be_claimed(bumps, dip, settings))
         if n_pass == settings.n_candidates:
             continue
-        best = _best(series, dips_snr, grid, bands)
+        best = _best(series, dips_snr, grid, bands, allowed)
         best = replace(best, same_orbit=float(any(_same_orbit(best, other, series.span) for other in star.found)))
         ranges: Ranges = []
         if passes(best, settings):
@@ -184,14 +185,20 @@ def _search_pass(
     return again
 
 
-def _best(series: StarSeries, statistic: F32, grid: Grid, bands: tuple[NDArray[np.intp], F64]) -> Candidate:
+def _best(
+    series: StarSeries,
+    statistic: F32,
+    grid: Grid,
+    bands: tuple[NDArray[np.intp], F64],
+    allowed: tuple[F64, F64],
+) -> Candidate:
     """Refine and vet the highest peaks of one spectrum; return the one whose events stand out most."""
     efficiency = detrend(statistic, *bands)
     best: tuple[Measured, Limits, float] | None = None
     for i in distinct_peaks(efficiency, grid.periods, series.span, N_PEAKS):
         period = float(grid.periods[i])
         step = float(np.max(np.abs(np.diff(1.0 / grid.periods[max(i - 1, 0) : i + 2])), initial=0.0))
-        shortest, longest = (float(limit[0]) for limit in duration_limits([period], cadence=grid.cadence))
+        shortest, longest = (float(limit[i]) for limit in allowed)
         limits = Limits(float(grid.periods[0]), float(grid.periods[-1]), shortest, longest)
         start = locate(series, period, shortest, longest)
         if start is None:

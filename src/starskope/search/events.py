@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from starskope.search.fold import event_sums, phase_sums
+from starskope.search.fold import phase_sums
+from starskope.search.one_ephemeris import observed_events, weighted_mean
 from starskope.search.rednoise import Noise
 from starskope.search.refine import Ephemeris
 from starskope.search.series import StarSeries
 from starskope.search.shape import DipShape
 
-__all__ = ["Events", "PhaseScan", "mean_depth", "measure_events", "odd_even", "scan_phases"]
+__all__ = ["Events", "PhaseScan", "least_points", "mean_depth", "measure_events", "odd_even", "scan_phases"]
 
 F64 = NDArray[np.float64]
 
@@ -27,8 +28,6 @@ LEAST_COVERAGE = 0.35
 CELLS_PER_BOX = 4
 PRIMARY_WIDTH = 1.5
 """No secondary is sought within this many durations of the primary's middle: a box is shorter than the dip it fits."""
-SCATTER_PRIOR = 3.0
-"""Degrees of freedom by which the scatter of few events is held to its expectation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,19 +91,16 @@ def measure_events(series: StarSeries, at: Ephemeris, shape: DipShape, noise: No
     level : float
         Flux outside the events.
     """
-    flux = series.flux - level
-    first, count, wm, wmm, wmy = event_sums(
-        series.time, flux, series.weight, *at, shape.length, shape.bottom, shape.smear
-    )
-    expected = max(at.duration / series.cadence, 1.0)
-    seen = np.flatnonzero((count >= max(LEAST_COVERAGE * expected, 1.0 - 1e-9)) & (wmm > 0))
-    # Red noise shifts all points of an event alike: the shape turns a shift into wm / wmm of it.
-    red = noise.red * wm[seen] / wmm[seen]
+    least = least_points(at.duration, series.cadence)
+    dip = (shape.length, shape.bottom, shape.smear)
     return Events(
-        number=(first + seen).astype(np.int64),
-        depth=-wmy[seen] / wmm[seen],
-        variance=noise.white**2 / wmm[seen] + red**2,
+        *observed_events(series.time, series.flux - level, series.weight, tuple(at), dip, noise.white, noise.red, least)
     )
+
+
+def least_points(duration: float, cadence: float) -> float:
+    """Return the points within its duration from which an event counts as observed."""
+    return max(LEAST_COVERAGE * max(duration / cadence, 1.0), 1.0 - 1e-9)
 
 
 def mean_depth(events: Events) -> Depth:
@@ -115,14 +111,7 @@ def mean_depth(events: Events) -> Depth:
     ``error = formal * max(1, sqrt((chi2 + 3) / (n - 1 + 3)))``: one deep artefact among events of no depth has a large
     error by its own scatter, while three honest events are not punished for the small number.
     """
-    if events.depth.size == 0:
-        return Depth(np.nan, np.nan, np.nan)
-    w = 1.0 / events.variance
-    value = float((w * events.depth).sum() / w.sum())
-    formal = float(w.sum() ** -0.5)
-    chi2 = float((w * (events.depth - value) ** 2).sum())
-    growth = np.sqrt((chi2 + SCATTER_PRIOR) / (events.depth.size - 1 + SCATTER_PRIOR))
-    return Depth(value, formal, formal * max(1.0, float(growth)))
+    return Depth(*weighted_mean(events.depth, events.variance))
 
 
 def steadiness(events: Events) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Noise", "box_means", "box_noise", "mad_scatter"]
+__all__ = ["Noise", "box_means", "box_noise", "mad_scatter", "split_noise"]
 
 F64 = NDArray[np.float64]
 
@@ -108,11 +108,11 @@ def box_noise(time: F64, flux: F64, weight: F64, duration: float) -> Noise:
     ----------
     Pont, Zucker & Queloz 2006, doi:10.1111/j.1365-2966.2006.11012.x
     """
-    return Noise(*_split(time, flux, weight, duration))
+    return Noise(*split_noise(time, flux, weight, duration))
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _split(time: F64, flux: F64, weight: F64, duration: float) -> tuple[float, float]:
+def split_noise(time: F64, flux: F64, weight: F64, duration: float) -> tuple[float, float]:
     """White and red noise, as `box_noise` returns them."""
     if time.size == 0:
         return np.nan, 0.0

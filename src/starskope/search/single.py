@@ -86,14 +86,28 @@ def find_dips(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[
         significance = np.where(whole, depth / scatter, 0.0)
         for sign, found in ((1.0, dips), (-1.0, bumps)):
             left = sign * significance
-            for _ in range(n_dip + N_BLOCKERS):
-                i = int(np.argmax(left))
-                if left[i] <= 0:
-                    break
+            for i in _highest(left, middle, 2.0 * duration, n_dip + N_BLOCKERS):
                 dip = Dip(float(middle[i]), float(duration), sign * float(depth[i]), scatter, float(left[i]))
                 found.append((dip, bool(clear[i])))
-                left[np.abs(middle - middle[i]) < 2.0 * duration] = 0.0
     return _apart(dips, n_dip), _apart(bumps, n_dip)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _highest(values: F64, middle: F64, apart: float, n: int) -> NDArray[np.int64]:
+    """Return the places of the highest values above 0, at most ``n``, those nearer than ``apart`` to a chosen not."""
+    chosen = np.zeros(n, np.int64)
+    free = values > 0.0
+    for k in range(n):
+        best = -1
+        for i in range(values.size):
+            if free[i] and (best < 0 or values[i] > values[best]):
+                best = i
+        if best < 0:
+            return chosen[:k]
+        chosen[k] = best
+        for i in range(values.size):
+            free[i] = free[i] and not abs(middle[i] - middle[best]) < apart
+    return chosen
 
 
 def find_dips_by_segment(series: StarSeries, forbidden: F64, n_dip: int = 3) -> tuple[list[Dip], list[Dip]]:

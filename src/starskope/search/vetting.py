@@ -13,9 +13,10 @@ from typing import NamedTuple
 from starskope.search import events as per_event
 from starskope.search.candidate import PERIODIC, Candidate
 from starskope.search.events import Depth, Events, PhaseScan
-from starskope.search.rednoise import Noise, box_noise
+from starskope.search.one_ephemeris import measured_at
+from starskope.search.rednoise import Noise
 from starskope.search.refine import Ephemeris, first_event, refine
-from starskope.search.series import StarSeries, near_events
+from starskope.search.series import StarSeries
 from starskope.search.shape import BOX, DipShape, fit_ephemeris, fit_shape
 
 __all__ = ["Limits", "Measured", "measure", "vet"]
@@ -211,15 +212,18 @@ def _describe(
 
 def _at(series: StarSeries, at: Ephemeris, shape: DipShape, other_phase: float = math.nan) -> Measured:
     """Measure an ephemeris as it is; the noise is taken outside its events and, if given, those at another phase."""
-    width = TRANSIT_WIDTH * at.duration
-    taken = near_events(series.time, at.period, at.t0, width)
-    if math.isfinite(other_phase):
-        taken |= near_events(series.time, at.period, at.t0 + other_phase * at.period, width)
-    quiet = series if taken.all() else series.keep(~taken)
-    level = float(quiet.weight @ quiet.flux / quiet.weight.sum())
-    noise = box_noise(quiet.time, quiet.flux, quiet.weight, at.duration)
-    events = per_event.measure_events(series, at, shape, noise, level)
-    return Measured(at, events, per_event.mean_depth(events), shape, noise, level)
+    level, white, red, *found = measured_at(
+        series.time,
+        series.flux,
+        series.weight,
+        tuple(at),
+        (shape.length, shape.bottom, shape.smear),
+        at.t0 + other_phase * at.period,
+        TRANSIT_WIDTH * at.duration,
+        per_event.least_points(at.duration, series.cadence),
+    )
+    events = Events(*found)
+    return Measured(at, events, per_event.mean_depth(events), shape, Noise(white, red), level)
 
 
 def _durations_of(period: float, limits: Limits, before: float) -> Limits:
