@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from starskope.search.transit_model import transit_depths
@@ -64,53 +65,20 @@ def fit_shape_at(
     moments : (places, shares)
         Over which a point is averaged, see `transit_model.exposure_moments`.
     """
-    at = np.array([start.ratio, start.log_a, start.middle / length])
-    root = np.sqrt(points.weight)
-
-    def residual(parameters: F64) -> F64:
-        depths = transit_depths(
-            points.offset - parameters[2] * length,
-            period,
-            parameters[0],
-            math.exp(parameters[1]),
-            impact,
-            *LIMB_DARKENING,
-            *moments,
-        )
-        # The level outside is free, and linear.
-        rest = points.flux + depths
-        return np.asarray(root * (rest - (points.weight @ rest) / points.weight.sum()))
-
-    now = residual(at)
-    cost, damping = float(now @ now), 1e-3
-    jacobian = np.zeros((now.size, 3))
-    for _ in range(N_ITERATION):
-        steps = np.array([at[0] * STEPS[0], STEPS[1], STEPS[2]])
-        for j in range(3):
-            moved = at.copy()
-            moved[j] += steps[j]
-            jacobian[:, j] = (residual(moved) - now) / steps[j]
-        normal, gradient = jacobian.T @ jacobian, jacobian.T @ now
-        if not (np.diag(normal) > 0).all():
-            return None
-        improved = False
-        for _ in range(6):
-            change = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
-            tried = at + np.clip(change, [-0.5 * at[0], -0.5, -0.2], [0.5 * at[0], 0.5, 0.2])
-            if 0.0 < tried[0] < LARGEST_RATIO and 0.0 < tried[1] < 7.0 and abs(tried[2]) < 0.5:
-                there = residual(tried)
-                if float(there @ there) < cost:
-                    improved = True
-                    break
-            damping *= 10.0
-        if not improved:
-            break
-        gained, cost, now, at = cost - float(there @ there), float(there @ there), there, tried
-        damping = max(0.1 * damping, 1e-9)
-        if gained < 1e-8 * cost:
-            break
+    at, cost, normal = _descend(
+        points.offset,
+        points.flux,
+        points.weight,
+        period,
+        impact,
+        length,
+        *moments,
+        np.array([start.ratio, start.log_a, start.middle / length]),
+    )
+    if not (np.diag(normal) > 0).all():
+        return None
     try:
-        covariance = np.linalg.inv(jacobian.T @ jacobian)
+        covariance = np.linalg.inv(normal)
     except np.linalg.LinAlgError:
         return None
     volume = float(np.linalg.det(covariance[:2, :2]))
@@ -118,3 +86,101 @@ def fit_shape_at(
         return None
     variance = (float(covariance[0, 0]), float(covariance[1, 1]))
     return Shape(float(at[0]), float(at[1]), float(at[2] * length), cost, variance, math.sqrt(volume))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _residual(
+    offset: F64,
+    flux: F64,
+    weight: F64,
+    period: float,
+    impact: float,
+    length: float,
+    places: F64,
+    shares: F64,
+    at: F64,
+) -> F64:
+    """Weighted residuals (n,) of a transit; the level outside is free, and linear."""
+    u1, u2 = LIMB_DARKENING
+    depths: F64 = transit_depths(
+        offset - at[2] * length, period, at[0], math.exp(at[1]), impact, u1, u2, places, shares
+    )
+    total, moment = 0.0, 0.0
+    for i in range(flux.size):
+        depths[i] += flux[i]
+        total += weight[i]
+        moment += weight[i] * depths[i]
+    level = moment / total
+    for i in range(flux.size):
+        depths[i] = math.sqrt(weight[i]) * (depths[i] - level)
+    return depths
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _solved(matrix: F64, right: F64) -> F64:
+    """Solve three equations by Cramer's rule; NaN where they are singular."""
+    a, b, c = matrix[0], matrix[1], matrix[2]
+    bc0, bc1, bc2 = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
+    determinant = a[0] * bc0 + a[1] * bc1 + a[2] * bc2
+    out = np.full(3, np.nan)
+    if determinant != 0.0:
+        ca0, ca1, ca2 = c[1] * a[2] - c[2] * a[1], c[2] * a[0] - c[0] * a[2], c[0] * a[1] - c[1] * a[0]
+        ab0, ab1, ab2 = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+        out[0] = (bc0 * right[0] + ca0 * right[1] + ab0 * right[2]) / determinant
+        out[1] = (bc1 * right[0] + ca1 * right[1] + ab1 * right[2]) / determinant
+        out[2] = (bc2 * right[0] + ca2 * right[1] + ab2 * right[2]) / determinant
+    return out
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _descend(
+    offset: F64,
+    flux: F64,
+    weight: F64,
+    period: float,
+    impact: float,
+    length: float,
+    places: F64,
+    shares: F64,
+    start: F64,
+) -> tuple[F64, float, F64]:
+    """Return where the sum of squares is least, that sum, and the normal matrix (3, 3) of the last step."""
+    at = start.copy()
+    now = _residual(offset, flux, weight, period, impact, length, places, shares, at)
+    cost, damping = np.sum(now * now), 1e-3
+    normal, gradient, most = np.zeros((3, 3)), np.zeros(3), np.zeros(3)
+    slopes = np.zeros((3, now.size))
+    for _ in range(N_ITERATION):
+        for j in range(3):
+            step = STEPS[j] * (at[0] if j == 0 else 1.0)
+            moved = at.copy()
+            moved[j] += step
+            slopes[j] = (_residual(offset, flux, weight, period, impact, length, places, shares, moved) - now) / step
+        for j in range(3):
+            gradient[j] = np.sum(slopes[j] * now)
+            for k in range(3):
+                normal[j, k] = np.sum(slopes[j] * slopes[k])
+        if not (normal[0, 0] > 0.0 and normal[1, 1] > 0.0 and normal[2, 2] > 0.0):
+            break
+        most[0], most[1], most[2] = 0.5 * at[0], 0.5, 0.2
+        improved = False
+        gained = 0.0
+        for _ in range(6):
+            damped = normal.copy()
+            for j in range(3):
+                damped[j, j] *= 1.0 + damping
+            tried = at + np.minimum(np.maximum(_solved(damped, -gradient), -most), most)
+            if 0.0 < tried[0] < LARGEST_RATIO and 0.0 < tried[1] < 7.0 and abs(tried[2]) < 0.5:
+                there = _residual(offset, flux, weight, period, impact, length, places, shares, tried)
+                its_cost = np.sum(there * there)
+                if its_cost < cost:
+                    improved = True
+                    gained, cost, now, at = cost - its_cost, its_cost, there, tried
+                    break
+            damping *= 10.0
+        if not improved:
+            break
+        damping = max(0.1 * damping, 1e-9)
+        if gained < 1e-8 * cost:
+            break
+    return at, cost, normal
