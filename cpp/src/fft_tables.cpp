@@ -48,6 +48,25 @@ FftTable Tables::keep(const std::vector<Complex>& values) {
     return {single_.back().data(), wide_.back().data()};
 }
 
+namespace {
+
+// exp(-2 pi i j k / prime), j and k from 1 to half the prime, in the order in which the kernels read them: some k at
+// once, by j.
+std::vector<Complex> prime_roots(std::uint32_t prime) {
+    const std::uint32_t n = prime / 2, at_once = prime_elements_at_once;
+    std::vector<Complex> roots;
+    for (std::uint32_t first = 1; first <= n; first += at_once) {
+        for (std::uint32_t j = 1; j <= n; ++j) {
+            for (std::uint32_t k = first; k < first + at_once; ++k) {
+                roots.push_back(root(std::uint64_t{j} * k, prime));
+            }
+        }
+    }
+    return roots;
+}
+
+} // namespace
+
 FftTile Tables::tile(const std::vector<std::uint32_t>& radices) {
     FftTile tile{.length = 1, .n_stage = 0, .stage = {}};
     for (const std::uint32_t radix : radices) {
@@ -68,11 +87,7 @@ FftTile Tables::tile(const std::vector<std::uint32_t>& radices) {
             stage.twiddle = keep(twiddle);
         }
         if (!has_butterfly(radix)) {
-            std::vector<Complex> roots;
-            for (std::uint32_t j = 0; j < radix; ++j) {
-                roots.push_back(root(j, radix));
-            }
-            stage.roots = keep(roots);
+            stage.roots = keep(prime_roots(radix));
         }
     }
     return tile;

@@ -41,6 +41,9 @@ struct Kernels {
     void (*aperture_sums)(const ApertureJob&);
     size_t (*spectrum_scratch)(const FftGrid& grid);
     void (*spectra)(const SpectrumJob&);
+    size_t (*window_scratch)(const FftGrid& grid); // float64 values
+    // (n,) to (n_fft / 2 + 1,) complex, of a grid without residues
+    void (*window_transform)(const FftGrid& grid, const float* window, double* out, double* scratch);
     size_t (*lomb_scargle_scratch)(const LombGrid& grid, size_t n_time, size_t n_freq, bool own_weights);
     void (*lomb_scargle)(const LombScargleJob&);
     void (*box_prepare)(const BoxPrepareJob&);

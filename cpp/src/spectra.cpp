@@ -1,6 +1,10 @@
 #include "starskope/spectra.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <list>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -49,6 +53,56 @@ struct Window {
     std::vector<float> values, rows;
 };
 
+// Transforms of windows in use of late: one transform in float64 costs as much as those of a dozen series.
+class WindowTransforms {
+  public:
+    using Values = std::shared_ptr<const std::vector<float>>;
+
+    Values of(const detail::FftGrid& grid, const std::vector<float>& window, const detail::Kernels& kernels) {
+        const std::lock_guard lock(mutex_);
+        for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+            if (entry->n_fft == grid.n_fft && entry->kernels == &kernels && entry->window == window) {
+                entries_.splice(entries_.begin(), entries_, entry);
+                return entry->values;
+            }
+        }
+        entries_.push_front({grid.n_fft, &kernels, window, transform(grid, window, kernels)});
+        if (entries_.size() > 8) {
+            entries_.pop_back();
+        }
+        return entries_.front().values;
+    }
+
+  private:
+    // Below this part of the largest element it only repeats the rounding of the window's values.
+    static constexpr double negligible = 2e-9;
+
+    static Values transform(const detail::FftGrid& grid, const std::vector<float>& window,
+                            const detail::Kernels& kernels) {
+        const auto scratch = detail::make_scratch<double>(kernels.window_scratch(grid));
+        std::vector<double> exact(2 * (std::size_t{grid.n_fft} / 2 + 1));
+        kernels.window_transform(grid, window.data(), exact.data(), scratch.get());
+        double largest = 0.0;
+        for (const double part : exact) {
+            largest = std::max(largest, std::abs(part));
+        }
+        auto values = std::make_shared<std::vector<float>>();
+        for (const double part : exact) {
+            values->push_back(std::abs(part) < negligible * largest ? 0.0f : float(part));
+        }
+        return values;
+    }
+
+    struct Entry {
+        std::size_t n_fft;
+        const detail::Kernels* kernels;
+        std::vector<float> window;
+        Values values;
+    };
+    std::mutex mutex_;
+    std::list<Entry> entries_;
+};
+
 void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) {
     if (job.n_series == 0) {
         return;
@@ -57,6 +111,12 @@ void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) 
     const Window taper(window, job.n_time, grid->plan);
     const detail::Kernels& kernels = detail::active();
     const auto scratch = detail::make_scratch<float>(kernels.spectrum_scratch(*grid));
+    static WindowTransforms transforms;
+    WindowTransforms::Values of_window;
+    if (job.subtract_mean && grid->n_residue == 1 && job.n_time == grid->plan.n) {
+        of_window = transforms.of(*grid, taper.values, kernels);
+        job.window_transform = of_window->data();
+    }
     job.grid = grid.get();
     job.window = taper.values.data();
     job.window_rows = taper.rows.data();

@@ -17,13 +17,17 @@ struct FftTable {
     const double* wide = nullptr;
 };
 
+// Elements of an odd prime that are summed up together: their sums stay in registers.
+constexpr int prime_elements_at_once = 4;
+
 // Butterflies of one radix: `outer` times `inner` of them, rows `inner` apart within one, blocks of radix * inner rows.
 struct FftStage {
     uint32_t radix;
     uint32_t outer;
     uint32_t inner;
     FftTable twiddle; // (inner, radix - 1): exp(-2 pi i t k / (radix * inner)), k from 1; null where inner is 1
-    FftTable roots;   // (radix,): exp(-2 pi i j / radix) where the radix has no butterfly of its own, else null
+    FftTable
+        roots; // where the radix has no butterfly of its own, else null: exp(-2 pi i j k / radix) as in prime_roots
 };
 
 constexpr int max_fft_stages = 28;

@@ -43,6 +43,9 @@ void run_stage(const FftStage& stage, Element<V>* block, const FftLines& lines, 
             }
             for (size_t t = 0; t < inner; ++t) {
                 const size_t row = start + t * step;
+                if (lines.ahead != nullptr) {
+                    lines.ahead->step();
+                }
                 Complex<V> x[radix];
 #pragma GCC unroll 16
                 for (int i = 0; i < radix; ++i) {
@@ -75,6 +78,19 @@ void run_stage(const FftStage& stage, Element<V>* block, const FftLines& lines, 
 
 constexpr int largest_prime_radix = 61;
 
+// One element and its mirror image. Plain members: as elements of an array they would live in memory.
+template <class V>
+struct PrimeSums {
+    Complex<V> even, odd;
+
+    __attribute__((always_inline)) void add(const Complex<V>& sum, const Complex<V>& difference,
+                                            const Element<V>* root) {
+        const V c = broadcast<V>(root[0]), s = broadcast<V>(root[1]);
+        even = {multiply_add(c, sum.re, even.re), multiply_add(c, sum.im, even.im)};
+        odd = {multiply_add(s, difference.re, odd.re), multiply_add(s, difference.im, odd.im)};
+    }
+};
+
 // The same for an odd prime without a butterfly of its own: sums of cosines and sines, four elements at a time.
 template <Order order, Twiddles twiddles, class V, class Source>
 void run_prime_stage(const FftStage& stage, Element<V>* block, const FftLines& lines, const Element<V>* twiddle,
@@ -94,6 +110,9 @@ void run_prime_stage(const FftStage& stage, Element<V>* block, const FftLines& l
             }
             for (size_t t = 0; t < inner; ++t) {
                 const size_t row = start + t * step;
+                if (lines.ahead != nullptr) {
+                    lines.ahead->step();
+                }
                 const auto take = [&](int i) __attribute__((always_inline)) {
                     Complex<V> x = source(block, row + size_t(i) * apart);
                     if constexpr (order == Order::backward && twiddles == Twiddles::rows) {
@@ -120,30 +139,25 @@ void run_prime_stage(const FftStage& stage, Element<V>* block, const FftLines& l
                     total = total + sum[i - 1];
                 }
                 give(0, total);
-                constexpr int at_once = 4;
-                for (int k = 1; k <= n; k += at_once) {
-                    Complex<V> even[at_once], odd[at_once];
-                    int j[at_once];
-                    for (int m = 0; m < at_once; ++m) {
-                        even[m] = x0;
-                        odd[m] = {V{}, V{}};
-                        j[m] = 0;
+                const Element<V>* r = roots;
+                for (int k = 1; k <= n; k += prime_elements_at_once) {
+                    PrimeSums<V> a{x0, {}}, b{x0, {}}, c{x0, {}}, d{x0, {}};
+                    for (int i = 0; i < n; ++i, r += 2 * prime_elements_at_once) {
+                        a.add(sum[i], difference[i], r);
+                        b.add(sum[i], difference[i], r + 2);
+                        c.add(sum[i], difference[i], r + 4);
+                        d.add(sum[i], difference[i], r + 6);
                     }
-                    for (int i = 0; i < n; ++i) {
-#pragma GCC unroll 4
-                        for (int m = 0; m < at_once; ++m) {
-                            j[m] += k + m;
-                            j[m] -= j[m] >= radix ? radix : 0;
-                            const V c = broadcast<V>(roots[2 * j[m]]), s = broadcast<V>(roots[2 * j[m] + 1]);
-                            even[m] = {multiply_add(c, sum[i].re, even[m].re), multiply_add(c, sum[i].im, even[m].im)};
-                            odd[m] = {multiply_add(s, difference[i].re, odd[m].re),
-                                      multiply_add(s, difference[i].im, odd[m].im)};
+                    const auto give_both = [&](int at, const PrimeSums<V>& x) __attribute__((always_inline)) {
+                        if (at <= n) {
+                            give(at, {x.even.re - x.odd.im, x.even.im + x.odd.re}); // roots hold -sin
+                            give(radix - at, {x.even.re + x.odd.im, x.even.im - x.odd.re});
                         }
-                    }
-                    for (int m = 0; m < at_once && k + m <= n; ++m) {
-                        give(k + m, {even[m].re - odd[m].im, even[m].im + odd[m].re}); // roots hold -sin
-                        give(radix - k - m, {even[m].re + odd[m].im, even[m].im - odd[m].re});
-                    }
+                    };
+                    give_both(k, a);
+                    give_both(k + 1, b);
+                    give_both(k + 2, c);
+                    give_both(k + 3, d);
                 }
                 if constexpr (twiddles == Twiddles::butterflies) {
                     w += 2 * (radix - 1);
@@ -194,22 +208,22 @@ constexpr size_t rows_at_once = 128; // of neighbouring columns: enough to repay
 
 // Calls each(lines, their twiddles) for all columns of a split, some at a time.
 template <class V, class Each>
-STARSKOPE_INLINE void for_columns(const FftSplit& split, const Each& each) {
+STARSKOPE_INLINE void for_columns(const FftSplit& split, Ahead* ahead, const Each& each) {
     const size_t length = split.columns.length, n_column = split.n_column;
     const size_t at_once = length < rows_at_once ? rows_at_once / length : 1;
     const Element<V>* const twiddles = entries<V>(split.twiddle);
     for (size_t column = 0; column < n_column; column += at_once) {
         const size_t n = n_column - column < at_once ? n_column - column : at_once;
-        each(FftLines{split.starts + column, n, split.stride},
+        each(FftLines{split.starts + column, n, split.stride, ahead},
              twiddles == nullptr ? nullptr : twiddles + 2 * column * length);
     }
 }
 
 // All columns of a block, the first half of its transform, of which `source` gives the rows.
 template <class V, class Source>
-void columns_from(const FftPlan& plan, Element<V>* block, const Source& source) {
+void columns_from(const FftPlan& plan, Element<V>* block, const Source& source, Ahead* ahead) {
     const FftTile& tile = plan.split.columns;
-    for_columns<V>(plan.split, [&](const FftLines& lines, const Element<V>* last) {
+    for_columns<V>(plan.split, ahead, [&](const FftLines& lines, const Element<V>* last) {
         forward_stage<V>(tile.stage[0], block, lines, last, source);
         forward_stages(tile, 1, block, lines, last);
     });

@@ -11,7 +11,7 @@ namespace {
 // the blocks are only read and `work`, two per block, is transformed. All blocks go through one bucket before the next
 // begins, so that whole panels are written: write(bucket, blocks, their size).
 template <class Columns, class Write>
-void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float* work, float* buffer,
+void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float* work, float* buffer, Ahead* ahead,
                      const Columns& columns, const Write& write) {
     const FftPlan& plan = grid.plan;
     const size_t block_size = plan.n_row * row_size<Floats>, n_block = (n_series + block_series - 1) / block_series;
@@ -30,7 +30,8 @@ void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float*
             float* const here = work + b * work_size;
             float* const mirror = two_residues ? here + block_size : here;
             const auto transform = [&](float* to, size_t residue) {
-                transform_columns(plan, to, blocks + b * block_size, grid.phase.single + residue * plan.n_row * 2);
+                transform_columns(plan, to, blocks + b * block_size, grid.phase.single + residue * plan.n_row * 2,
+                                  ahead);
             };
             if (turn) {
                 transform(here, bucket.residue);
@@ -38,9 +39,9 @@ void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float*
                     transform(mirror, bucket.mirror_residue);
                 }
             }
-            transform_group(plan, here, bucket.group, buffer);
+            transform_group(plan, here, bucket.group, buffer, ahead);
             if (two) {
-                transform_group(plan, mirror, bucket.mirror_group, buffer);
+                transform_group(plan, mirror, bucket.mirror_group, buffer, ahead);
             }
         }
         write(bucket, work, work_size);
@@ -78,13 +79,75 @@ STARSKOPE_INLINE void finish_writing() {
 
 // Series at, at + 1, ... of a row of a panel of n_series.
 STARSKOPE_INLINE void write(float* row, size_t at, Floats x, size_t n_series) {
-    if (n_series == panel_series) {
+    if (at + lanes <= n_series) {
         write_vector(row + at, x, uintptr_t(row) % 64 == 0);
     } else if (at < n_series) {
         const size_t n = n_series - at < lanes ? n_series - at : lanes;
         __builtin_memcpy(row + at, &x, n * sizeof(float));
     }
 }
+
+constexpr size_t line_floats = 16; // float32 values in a cache line
+
+// Rows whose ends are kept from panel to panel; those of more would not stay in cache.
+constexpr size_t most_kept_rows = size_t{1} << 15;
+
+// One row of a panel of results, put down vector by vector: as whole lines past the caches, wherever the row begins. Of
+// a line that two panels share the first one leaves its part in `kept` (line_floats,); null: such lines are written
+// twice, and read before.
+struct RowOfPanel {
+    float* row;
+    float* kept;
+    size_t n_series;
+    bool first, last; // panels of the row
+    size_t shift;     // where in its line the row begins
+    Floats before{};
+
+    RowOfPanel(float* row_, float* kept_, size_t n_series_, bool first_, bool last_)
+        : row(row_), kept(kept_), n_series(n_series_), first(first_), last(last_),
+          shift(uintptr_t(row_) / sizeof(float) % line_floats) {
+#if defined(__AVX512F__)
+        if (kept != nullptr && shift != 0 && !first) {
+            before = load<Floats>(kept);
+        }
+#endif
+    }
+
+    __attribute__((always_inline)) void put(size_t at, Floats x) {
+#if defined(__AVX512F__)
+        if (kept != nullptr && shift != 0) {
+            const auto among = [](size_t begin, size_t end)
+                                   __attribute__((always_inline)) { return __mmask16((1u << end) - (1u << begin)); };
+            const __m512i from =
+                _mm512_add_epi32(_mm512_set1_epi32(int(line_floats - shift)),
+                                 _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
+            const __m512 whole = _mm512_permutex2var_ps(before, from, x);
+            if (at + line_floats > n_series) {
+                if (at == 0 && !first) {
+                    _mm512_mask_storeu_ps(row - shift, among(0, shift), whole);
+                }
+                write(row, at, x, n_series);
+                return;
+            }
+            if (at == 0 && first) {
+                _mm512_mask_storeu_ps(row - shift, among(shift, line_floats), whole);
+            } else {
+                _mm512_stream_ps(row + at - shift, whole);
+            }
+            before = x;
+            if (at + 2 * line_floats > n_series) {
+                if (last) {
+                    _mm512_mask_storeu_ps(row + at, among(line_floats - shift, line_floats), x);
+                } else {
+                    store(kept, x);
+                }
+            }
+            return;
+        }
+#endif
+        write(row, at, x, n_series);
+    }
+};
 
 } // namespace
 } // namespace starskope::detail::STARSKOPE_VARIANT

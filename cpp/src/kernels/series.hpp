@@ -9,7 +9,7 @@
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
-constexpr size_t panel_series = 64; // 256 bytes of each row: memory is read at its full speed
+constexpr size_t panel_series = 64; // at most: 256 bytes of each row
 constexpr size_t block_series = 2 * lanes;
 constexpr size_t panel_blocks = panel_series / block_series;
 constexpr size_t chunk_rows = 16;
@@ -34,16 +34,25 @@ struct Rows {
     size_t stride;
 };
 
+// Halves of a vector. By shuffles: taking them from its memory would keep it there, in the middle of a loop too.
 STARSKOPE_INLINE Doubles lower(Floats x) {
-    HalfFloats part;
-    __builtin_memcpy(&part, &x, sizeof part);
-    return __builtin_convertvector(part, Doubles);
+#if defined(__AVX512F__)
+    return __builtin_convertvector(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7), Doubles);
+#elif defined(__AVX2__)
+    return __builtin_convertvector(__builtin_shufflevector(x, x, 0, 1, 2, 3), Doubles);
+#else
+    return __builtin_convertvector(__builtin_shufflevector(x, x, 0, 1), Doubles);
+#endif
 }
 
 STARSKOPE_INLINE Doubles upper(Floats x) {
-    HalfFloats part;
-    __builtin_memcpy(&part, (const char*)&x + sizeof part, sizeof part);
-    return __builtin_convertvector(part, Doubles);
+#if defined(__AVX512F__)
+    return __builtin_convertvector(__builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15), Doubles);
+#elif defined(__AVX2__)
+    return __builtin_convertvector(__builtin_shufflevector(x, x, 4, 5, 6, 7), Doubles);
+#else
+    return __builtin_convertvector(__builtin_shufflevector(x, x, 2, 3), Doubles);
+#endif
 }
 
 STARSKOPE_INLINE void add_wide(double* p, Floats x) {
@@ -51,19 +60,25 @@ STARSKOPE_INLINE void add_wide(double* p, Floats x) {
     store_wide(p + half, load_wide(p + half) + upper(x));
 }
 
-constexpr size_t strip = 4; // vectors of a row that are taken together
+// Sums over a chunk of one vector of series. Plain members: as elements of an array they would live in memory.
+struct VectorSums {
+    Floats reference, sum, squares, count, gain;
+};
 
-// Copies rows [begin, end) of `strip` vectors; row of sample j is place[j] of the blocks. With gaps, missing values
-// become NaN and are left out of the sums. Sums over a chunk are float32 about the reference, those of chunks float64.
-// False where a value is missing that was not looked for.
-template <bool gaps, Weights weights>
+// Copies rows [begin, end) of `strip` vectors, 2 or 4; row of sample j is place[j] of the blocks. With gaps, missing
+// values become NaN and are left out of the sums. Sums over a chunk are float32 about the reference, those of chunks
+// float64. False where a value is missing that was not looked for.
+template <int strip, bool gaps, Weights weights>
 STARSKOPE_INLINE bool take_chunk(const Rows& rows, size_t begin, size_t end, const uint32_t* place, const float* window,
                                  float* blocks, size_t block_size, PanelMoments& moments, size_t v) {
-    Floats reference[strip], sum[strip], squares[strip], count[strip], gain[strip];
-#pragma GCC unroll 4
-    for (size_t i = 0; i < strip; ++i) {
-        reference[i] = load<Floats>(moments.reference + (v + i) * lanes);
-        sum[i] = squares[i] = count[i] = gain[i] = Floats{};
+    static_assert(strip == 2 || strip == 4);
+    const auto begun = [&](size_t i) __attribute__((always_inline)) {
+        return VectorSums{load<Floats>(moments.reference + (v + i) * lanes), Floats{}, Floats{}, Floats{}, Floats{}};
+    };
+    VectorSums s0 = begun(0), s1 = begun(1), s2{}, s3{};
+    if constexpr (strip == 4) {
+        s2 = begun(2);
+        s3 = begun(3);
     }
     float total = 0.0f, n = 0.0f;
     for (size_t j = begin; j < end; ++j) {
@@ -75,46 +90,54 @@ STARSKOPE_INLINE bool take_chunk(const Rows& rows, size_t begin, size_t end, con
         const Floats one = splat(counted);
         total += window[j];
         n += counted;
-#pragma GCC unroll 4
-        for (size_t i = 0; i < strip; ++i) {
+        const auto take = [&](VectorSums& s, size_t i) __attribute__((always_inline)) {
             if (v * lanes % 16 == 0 && i * lanes % 16 == 0) {
                 __builtin_prefetch(from + ahead + i * lanes);
             }
-            Floats d = load<Floats>(from + i * lanes) - reference[i];
+            Floats d = load<Floats>(from + i * lanes) - s.reference;
             float* const here = to + i / 2 * block_size + i % 2 * lanes;
             if constexpr (gaps) {
                 const Ints there = d - d == 0.0f;
                 store(here, there ? d : splat(__builtin_nanf("")));
                 d = there ? d : Floats{};
-                count[i] += there ? one : Floats{};
-                gain[i] += there ? w : Floats{};
+                s.count += there ? one : Floats{};
+                s.gain += there ? w : Floats{};
             } else {
                 store(here, d);
             }
             const Floats part = weights == Weights::window ? w * d : d;
-            sum[i] += part;
-            squares[i] = multiply_add(part, d, squares[i]);
+            s.sum += part;
+            s.squares = multiply_add(part, d, s.squares);
+        };
+        take(s0, 0);
+        take(s1, 1);
+        if constexpr (strip == 4) {
+            take(s2, 2);
+            take(s3, 3);
         }
     }
     if constexpr (!gaps) {
-        Ints wrong{};
-#pragma GCC unroll 4
-        for (size_t i = 0; i < strip; ++i) {
-            wrong |= sum[i] - sum[i] != 0.0f;
-            count[i] = splat(n);
-            gain[i] = splat(total);
+        const auto wrong = [](Floats sum) __attribute__((always_inline)) { return Ints(sum - sum != 0.0f); };
+        Ints found = wrong(s0.sum) | wrong(s1.sum);
+        if constexpr (strip == 4) {
+            found |= wrong(s2.sum) | wrong(s3.sum);
         }
-        if (any(Longs(wrong))) {
+        if (any(Longs(found))) {
             return false;
         }
     }
-#pragma GCC unroll 4
-    for (size_t i = 0; i < strip; ++i) {
+    const auto end_of = [&](const VectorSums& s, size_t i) __attribute__((always_inline)) {
         const size_t at = (v + i) * lanes;
-        add_wide(moments.sum + at, sum[i]);
-        add_wide(moments.squares + at, squares[i]);
-        add_wide(moments.count + at, count[i]);
-        add_wide(moments.gain + at, gain[i]);
+        add_wide(moments.sum + at, s.sum);
+        add_wide(moments.squares + at, s.squares);
+        add_wide(moments.count + at, gaps ? s.count : splat(n));
+        add_wide(moments.gain + at, gaps ? s.gain : splat(total));
+    };
+    end_of(s0, 0);
+    end_of(s1, 1);
+    if constexpr (strip == 4) {
+        end_of(s2, 2);
+        end_of(s3, 3);
     }
     return true;
 }
@@ -224,7 +247,7 @@ struct Panel {
         Rows from = rows;
         size_t first = begin;
         alignas(64) float padded[chunk_rows * panel_series];
-        if (n_series < panel_series) {
+        if (n_series % block_series != 0) {
             __builtin_memset(padded, 0, sizeof padded);
             for (size_t j = begin; j < end; ++j) {
                 __builtin_memcpy(padded + (j - begin) * panel_series, rows.data + j * rows.stride,
@@ -233,14 +256,23 @@ struct Panel {
             from = {padded, end - begin, panel_series};
             first = 0;
         }
-        const size_t shift = begin - first, last = end - shift;
+        const size_t shift = begin - first;
+        size_t v = 0;
+        for (; v * lanes + 2 * block_series <= n_series; v += 4) {
+            take_strip<4, by>(from, first, end - shift, shift, v);
+        }
+        for (; v * lanes < n_series; v += 2) {
+            take_strip<2, by>(from, first, end - shift, shift, v);
+        }
+    }
+
+    template <int strip, Weights by>
+    void take_strip(const Rows& from, size_t begin, size_t end, size_t shift, size_t v) {
         const uint32_t* const place = plan->place + shift;
         const float* const w = window + shift;
-        for (size_t v = 0; v * lanes < n_series; v += strip) {
-            if (!take_chunk<false, by>(from, first, last, place, w, blocks, block_size, moments, v)) {
-                take_chunk<true, by>(from, first, last, place, w, blocks, block_size, moments, v);
-                gaps = true;
-            }
+        if (!take_chunk<strip, false, by>(from, begin, end, place, w, blocks, block_size, moments, v)) {
+            take_chunk<strip, true, by>(from, begin, end, place, w, blocks, block_size, moments, v);
+            gaps = true;
         }
     }
 };

@@ -3,8 +3,8 @@
 //
 // Panels of series are copied from memory once; then columns, groups of rows and what they give are taken in turn, so
 // that a group is still in the first-level cache when its power is written.
-#include "fft_stages.hpp"
 #include "panel_transform.hpp"
+#include "straight.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
@@ -12,10 +12,41 @@ namespace {
 // What is written of a panel: amplitudes are multiplied by `factor`, which is NaN for series without an answer.
 struct PanelOutput {
     alignas(64) float factor[panel_series];
+    alignas(64) float mean[panel_series]; // scaled like the panel: what is still to be taken off, times the window
+    bool centred;                         // nothing is
     float* power;
+    float* kept; // (n_freq, line_floats), or null
+    bool first, last;
     float* real;
     float* imaginary;
 };
+
+STARSKOPE_INLINE void write_power(const SpectrumJob& job, const FftPair& pair, bool real, const float* work,
+                                  size_t work_size, size_t n_series, const PanelOutput& out) {
+    RowOfPanel row(out.power + pair.k * job.out_stride, out.kept == nullptr ? nullptr : out.kept + pair.k * line_floats,
+                   n_series, out.first, out.last);
+    const Floats once = splat(real ? 0.5f : 1.0f); // there the two elements are one
+    const float* const of_window = job.window_transform + 2 * size_t(pair.k);
+    const bool centred = out.centred || (of_window[0] == 0.0f && of_window[1] == 0.0f);
+    const Complex<Floats> w = centred ? Complex<Floats>{} : Complex<Floats>{splat(of_window[0]), splat(of_window[1])};
+    for (size_t at = 0; at < n_series; at += block_series) {
+        const float* const block = work + at / block_series * work_size;
+        const Complex<Floats> z = load_row<Floats>(block + pair.row * row_size<Floats>);
+        const Complex<Floats> m = load_row<Floats>(block + pair.mirror * row_size<Floats>);
+        const Complex<Floats> f = load_row<Floats>(out.factor + at);
+        const Floats fx = f.re * once, fy = f.im * once;
+        Complex<Floats> x{z.re + m.re, z.im - m.im}, y{z.im + m.im, m.re - z.re};
+        if (!centred) {
+            const Complex<Floats> mean = load_row<Floats>(out.mean + at);
+            x = {x.re - mean.re * w.re, x.im - mean.re * w.im};
+            y = {y.re - mean.im * w.re, y.im - mean.im * w.im};
+        }
+        x = {x.re * fx, x.im * fx};
+        y = {y.re * fy, y.im * fy};
+        row.put(at, multiply_add(x.re, x.re, x.im * x.im));
+        row.put(at + lanes, multiply_add(y.re, y.re, y.im * y.im));
+    }
+}
 
 void write_pairs(const SpectrumJob& job, const FftBucket& bucket, const float* work, size_t work_size, size_t n_series,
                  const PanelOutput& out) {
@@ -23,6 +54,10 @@ void write_pairs(const SpectrumJob& job, const FftBucket& bucket, const float* w
     for (size_t i = bucket.first_pair; i < bucket.end_pair; ++i) {
         const FftPair& pair = grid.pairs[i];
         const bool real = pair.k == 0 || 2 * size_t(pair.k) == grid.n_fft;
+        if (out.power != nullptr) {
+            write_power(job, pair, real, work, work_size, n_series, out);
+            continue;
+        }
         for (size_t at = 0; at < n_series; at += block_series) {
             const float* const block = work + at / block_series * work_size;
             const Complex<Floats> z = load_row<Floats>(block + pair.row * row_size<Floats>);
@@ -30,22 +65,12 @@ void write_pairs(const SpectrumJob& job, const FftBucket& bucket, const float* w
             const Complex<Floats> f = load_row<Floats>(out.factor + at);
             Complex<Floats> x{(z.re + m.re) * f.re, (z.im - m.im) * f.re};
             Complex<Floats> y{(z.im + m.im) * f.im, (m.re - z.re) * f.im};
-            if (out.power != nullptr) {
-                if (real) {
-                    x = {x.re * 0.5f, x.im * 0.5f};
-                    y = {y.re * 0.5f, y.im * 0.5f};
-                }
-                float* const row = out.power + pair.k * job.out_stride;
-                write(row, at, multiply_add(x.re, x.re, x.im * x.im), n_series);
-                write(row, at + lanes, multiply_add(y.re, y.re, y.im * y.im), n_series);
-            } else {
-                float* const re = out.real + pair.k * job.out_stride;
-                float* const im = out.imaginary + pair.k * job.imaginary_stride;
-                write(re, at, x.re, n_series);
-                write(re, at + lanes, y.re, n_series);
-                write(im, at, x.im, n_series);
-                write(im, at + lanes, y.im, n_series);
-            }
+            float* const re = out.real + pair.k * job.out_stride;
+            float* const im = out.imaginary + pair.k * job.imaginary_stride;
+            write(re, at, x.re, n_series);
+            write(re, at + lanes, y.re, n_series);
+            write(im, at, x.im, n_series);
+            write(im, at + lanes, y.im, n_series);
         }
     }
 }
@@ -70,6 +95,34 @@ void level_panel(const SpectrumJob& job, Panel& panel, Levels* levels, float* fa
     }
 }
 
+constexpr size_t second_level = 768 << 10; // bytes of a cache that are safe to count on
+
+// Series that are taken together: as many as a second-level cache holds beside those that are called in meanwhile.
+size_t panel_width(const FftGrid& grid) {
+    const size_t series_size = grid.plan.n_row * sizeof(float) * (grid.n_residue > 1 ? 3 : 1);
+    const size_t narrow = panel_series / 2 < block_series ? block_series : panel_series / 2;
+    return 2 * panel_series * series_size > second_level ? narrow : panel_series;
+}
+
+// Ends of rows that are kept; segments have too many rows for that.
+size_t kept_size(const FftGrid& grid) {
+    const size_t n_freq = grid.n_fft / 2 + 1;
+    return lanes == line_floats && n_freq <= most_kept_rows ? n_freq * line_floats : 0;
+}
+
+size_t visits_size(const FftGrid& grid) {
+    return grid.plan.n_row * sizeof(Visit) / sizeof(float);
+}
+
+// What a panel that was taken straight still needs: factors, and the means that its spectra hold.
+void finish_straight(const Panel& panel, const float* scale, PanelOutput& out) {
+    for (size_t i = 0; i < panel.n_series; ++i) {
+        const double gain = panel.moments.gain[i];
+        out.mean[i] = float(2.0 * panel.mean(i) * double(scale[i])); // twice: sums of two elements
+        out.factor[i] = gain != 0.0 ? float(1.0 / (gain * double(scale[i]))) : __builtin_nanf("");
+    }
+}
+
 // Levels a block in a pass of its own.
 void level_rows(const Panel& panel, size_t b, const Levelled& levelled) {
     float* const block = panel.blocks + b * panel.block_size;
@@ -82,7 +135,31 @@ void level_rows(const Panel& panel, size_t b, const Levelled& levelled) {
 } // namespace
 
 size_t spectrum_scratch(const FftGrid& grid) {
-    return ((panel_blocks + work_blocks(grid)) * grid.plan.n_row + grid.plan.n_buffer) * row_size<Floats>;
+    return ((panel_blocks + work_blocks(grid)) * grid.plan.n_row + grid.plan.n_buffer) * row_size<Floats> +
+           kept_size(grid) + visits_size(grid);
+}
+
+size_t window_scratch(const FftGrid& grid) {
+    return (grid.plan.n_row + grid.plan.n_buffer) * row_size<Doubles>;
+}
+
+void window_transform(const FftGrid& grid, const float* window, double* out, double* scratch) {
+    const FftPlan& plan = grid.plan;
+    double* const buffer = scratch + plan.n_row * row_size<Doubles>;
+    for (size_t j = 0; j < plan.n; ++j) {
+        double* const row = scratch + plan.place[j] * row_size<Doubles>;
+        store_row<Doubles>(row, {Doubles{}, Doubles{}});
+        row[0] = double(window[j]);
+    }
+    transform_columns(plan, scratch);
+    for (size_t group = 0; group < plan.n_group; ++group) {
+        transform_group(plan, scratch, group, buffer);
+    }
+    for (size_t k = 0; k <= grid.n_fft / 2; ++k) {
+        const double* const row = scratch + plan.row_of[k] * row_size<Doubles>;
+        out[2 * k] = row[0];
+        out[2 * k + 1] = row[half];
+    }
 }
 
 void spectra(const SpectrumJob& job) {
@@ -91,26 +168,71 @@ void spectra(const SpectrumJob& job) {
     const size_t block_size = plan.n_row * row_size<Floats>, n_freq = grid.n_fft / 2 + 1;
     float* const work = job.scratch + panel_blocks * block_size;
     float* const buffer = work + work_blocks(grid) * block_size;
+    const bool keeps = kept_size(grid) > 0 && job.n_segment == 1;
+    float* const kept = keeps ? buffer + plan.n_buffer * row_size<Floats> : nullptr;
+    const bool straight = job.window_transform != nullptr && grid.n_residue == 1 && job.n_time == plan.n;
+    Visit* const visits = reinterpret_cast<Visit*>(buffer + plan.n_buffer * row_size<Floats> + kept_size(grid));
+    double gain = 0.0;
+    if (straight) {
+        plan_visits(plan, visits);
+        for (size_t j = 0; j < job.n_time; ++j) {
+            gain += double(job.window[j]);
+        }
+    }
+    const size_t n_butterfly = grid.n_residue * count_butterflies(plan);
     Panel panel{&plan, job.window, job.scratch, block_size, Weights::equal, 0, false, {}};
-    for (size_t first = 0; first < job.n_series; first += panel_series) {
+    const size_t width = panel_width(grid);
+    // What is called in meanwhile must find room in the second-level cache beside what is at work.
+    const bool together = 2 * width * job.n_time * sizeof(float) <= second_level;
+    for (size_t first = 0; first < job.n_series; first += width) {
         for (size_t segment = 0; segment < job.n_segment; ++segment) {
             const float* const data = job.data + segment * job.segment_step * job.row_stride + first;
             const size_t rest = job.n_series - first;
-            panel.take({data, job.n_time, job.row_stride}, rest < panel_series ? rest : panel_series);
+            const size_t n = rest < width ? rest : width;
+            const Rows rows{data, job.n_time, job.row_stride};
             Levels levels[panel_blocks];
             PanelOutput out;
-            level_panel(job, panel, levels, out.factor);
+            alignas(64) float scale[panel_series];
+            const bool direct =
+                straight && n % block_series == 0 && take_straight(job, rows, n, visits, gain, panel, scale);
+            out.centred = !direct;
+            if (direct) {
+                finish_straight(panel, scale, out);
+            } else {
+                panel.take(rows, n);
+                level_panel(job, panel, levels, out.factor);
+            }
             const size_t at = segment * n_freq * job.out_stride + first;
             out.power = job.power == nullptr ? nullptr : job.power + at;
+            out.kept = kept;
+            out.first = first == 0;
+            out.last = first + width >= job.n_series;
             out.real = job.real == nullptr ? nullptr : job.real + at;
             out.imaginary = job.imaginary == nullptr ? nullptr : job.imaginary + first;
+            // The next segment, or the first one of the next panel.
+            const bool last = segment + 1 == job.n_segment;
+            const size_t next_series = last ? first + width : first;
+            const size_t next_row = last ? 0 : (segment + 1) * job.segment_step;
+            Ahead ahead;
+            if (together && next_series < job.n_series) {
+                ahead.row = (const char*)(job.data + next_row * job.row_stride + next_series);
+                ahead.n_row = job.n_time;
+                ahead.stride = job.row_stride * sizeof(float);
+                ahead.size = width * sizeof(float);
+                const size_t n_block = (panel.n_series + block_series - 1) / block_series;
+                ahead.rate = uint32_t((job.n_time << 16) / (n_butterfly * n_block) + 1);
+            }
             const auto levelled = [&](size_t b) { return Levelled(levels[b], job.window_rows); };
             for (size_t b = 0; b * block_series < panel.n_series && grid.n_residue > 1; ++b) {
                 level_rows(panel, b, levelled(b));
             }
             transform_panel(
-                grid, panel.n_series, panel.blocks, work, buffer,
-                [&](size_t b, float* block) { columns_from<Floats>(plan, block, levelled(b)); },
+                grid, panel.n_series, panel.blocks, work, buffer, &ahead,
+                [&](size_t b, float* block) {
+                    if (!direct) {
+                        columns_from<Floats>(plan, block, levelled(b), &ahead);
+                    }
+                },
                 [&](const FftBucket& bucket, const float* blocks, size_t size) {
                     write_pairs(job, bucket, blocks, size, panel.n_series, out);
                 });

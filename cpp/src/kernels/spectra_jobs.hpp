@@ -13,10 +13,12 @@ struct SpectrumJob {
     size_t n_series = 0;
     size_t row_stride = 0;
     size_t n_segment = 1;
-    size_t segment_step = 0;            // rows from one to the next
-    const float* window = nullptr;      // (n_time,)
-    const float* window_rows = nullptr; // (grid->plan.n_row,): the same in the order of the rows
-    bool subtract_mean = true;          // else a series with a missing point gives NaN
+    size_t segment_step = 0;                 // rows from one to the next
+    const float* window = nullptr;           // (n_time,)
+    const float* window_rows = nullptr;      // (grid->plan.n_row,): the same in the order of the rows
+    const float* window_transform = nullptr; // (n_fft / 2 + 1,) complex, of the window, 0 where it is as good as that;
+                                             // null: not known
+    bool subtract_mean = true;               // else a series with a missing point gives NaN
     float* power = nullptr; // (n_segment, n_fft / 2 + 1, n_series), rows out_stride apart; null: the next two
     float* real = nullptr;
     float* imaginary = nullptr;

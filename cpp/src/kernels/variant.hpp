@@ -29,6 +29,8 @@ size_t aperture_scratch(double max_radius);
 void aperture_sums(const ApertureJob& job);
 size_t spectrum_scratch(const FftGrid& grid);
 void spectra(const SpectrumJob& job);
+size_t window_scratch(const FftGrid& grid);
+void window_transform(const FftGrid& grid, const float* window, double* out, double* scratch);
 size_t lomb_scargle_scratch(const LombGrid& grid, size_t n_time, size_t n_freq, bool own_weights);
 void lomb_scargle(const LombScargleJob& job);
 void box_prepare(const BoxPrepareJob& job);
