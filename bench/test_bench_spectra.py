@@ -73,6 +73,27 @@ def with_ducc(ducc0: ModuleType, x: F32, window: F32, scale: F32, out: F32, bloc
     return out
 
 
+def with_fftw(pyfftw: ModuleType, x: F32, window: F32, scale: F32, out: F32, block: int) -> Callable[[], F32]:
+    """Plan a transform of ``block`` stars in scratch that stays in cache; the chain around it is that of ducc0."""
+    windowed = pyfftw.empty_aligned((block, x.shape[1]), np.float32)
+    half = pyfftw.empty_aligned((block, out.shape[1]), np.complex64)
+    plan = pyfftw.FFTW(windowed, half, axes=(1,), threads=1, flags=("FFTW_MEASURE",))
+
+    def chain() -> F32:
+        for start in range(0, len(x), block):
+            part, power = x[start : start + block], out[start : start + block]
+            np.subtract(part, part.mean(axis=1, keepdims=True), out=windowed[: len(part)])
+            np.multiply(windowed, window, out=windowed)
+            plan.execute()
+            squares = half.view(np.float32)
+            np.multiply(squares, squares, out=squares)
+            np.add(squares[: len(part), ::2], squares[: len(part), 1::2], out=power)
+            power *= scale
+        return out
+
+    return chain
+
+
 def fastest_block(chain: Callable[[int], Any]) -> int:
     """Return the number of stars per block that takes least time."""
     took = {}
@@ -98,17 +119,26 @@ def same_power(rival: str, ours: Any, theirs: Any) -> None:
     assert worst[2:].max() < 2e-5, (rival, float(worst[2:].max()))
 
 
-@pytest.mark.parametrize(("n_time", "n_star"), [(1282, 8192), (3198, 4096), (4096, 4096), (11600, 1024)])
+# Stars 4,096 apart lie in memory so that a cache keeps few of them: the hardest number there is for us, and one of the
+# rows; to the rivals it is all the same.
+@pytest.mark.parametrize(("n_time", "n_star"), [(1282, 8192), (3198, 4096), (4096, 4000), (4096, 4096), (11600, 1024)])
 def test_power_spectra(compare: Compare, session: harness.Session, n_time: int, n_star: int) -> None:
     x = stars(n_time, n_star)
     by_star = np.ascontiguousarray(x.T)
     window = scipy.signal.get_window("hann", n_time).astype(np.float32)
     scale = scale_of(window, n_time)
-    rivals: dict[str, Any] = {"SciPy chain": lambda: with_scipy(by_star, window, scale), "ducc0 chain in blocks": None}
+    rivals: dict[str, Any] = {
+        "SciPy chain": lambda: with_scipy(by_star, window, scale),
+        "ducc0 chain in blocks": None,
+        "FFTW chain in blocks": None,
+    }
     if ducc0 := session.optional("ducc0"):
         out = np.empty((n_star, n_time // 2 + 1), np.float32)
         chain = partial(with_ducc, ducc0, by_star, window, scale, out)
         rivals["ducc0 chain in blocks"] = partial(chain, fastest_block(chain))
+    if pyfftw := session.optional("pyfftw", "FFTW"):
+        room = np.empty((n_star, n_time // 2 + 1), np.float32)
+        rivals["FFTW chain in blocks"] = with_fftw(pyfftw, by_star, window, scale, room, 16)
     row = compare(
         f"mean, Hann window, FFT, power: {n_star} stars of {n_time} cadences",
         lambda: power_spectrum(x, cadence=CADENCE),
@@ -116,7 +146,9 @@ def test_power_spectra(compare: Compare, session: harness.Session, n_time: int, 
         check=same_power,
         n_bytes=x.nbytes,
     )
-    row.aim("4x ducc0 in blocks", row.ratio("ducc0 chain in blocks") >= 4.0)
+    best = min((row.ratio(rival) for rival in row.rivals), default=float("nan"))
+    row.must("2.5x the best rival", best >= 2.5)
+    row.aim("4x the best rival", best >= 4.0)
 
 
 def test_power_spectra_with_gaps(compare: Compare) -> None:

@@ -134,6 +134,30 @@ def test_faint_series_beside_bright_ones(isa: str) -> None:
     assert power_error(power(x, hann(n), n), reference.power(x, hann(n), n)) < 2 * rtol_transform(n)
 
 
+@pytest.mark.parametrize("n", [320, 641, 1282])
+def test_series_that_some_rows_misjudge(isa: str, n: int) -> None:
+    """Spikes between the rows from which the scatter is guessed, and a mean far from the first values."""
+    x = noise(n, 128) * np.float32(1e-3) + np.float32(1.0)
+    x[n // 2 + 7, ::5] += np.float32(1e6)
+    x[: n // 2, 1::5] += np.float32(20.0)
+    x[3 : n // 2 + 5, 2::5] = np.float32(1.0)
+    assert power_error(power(x, hann(n), n), reference.power(x, hann(n), n)) < 2 * rtol_transform(n)
+    odd = (0.3 + np.random.default_rng(0).random(n)).astype(np.float32)  # a window with no element near zero
+    assert power_error(power(x, odd, n), reference.power(x, odd, n)) < 2 * rtol_transform(n)
+
+
+def test_rows_that_share_sets_of_a_cache(isa: str) -> None:
+    """Rows of a column 128 KiB apart are copied first, others are transformed as they come: with the same result."""
+    n = 256
+    far = np.zeros((n, 2048 + 16), np.float32)
+    far[:, :64] = noise(n, 64)
+    expected = reference.power(far[:, :64], hann(n), n)
+    for x in (far[:, :64], np.ascontiguousarray(far[:, :2048])[:, :64]):
+        out = np.empty((n // 2 + 1, 64), np.float32)
+        _core.power_spectrum(x, out, hann(n), n)
+        assert power_error(out, expected) < rtol_transform(n)
+
+
 def test_a_large_mean_costs_nothing(isa: str) -> None:
     x = np.round(noise(1282, 7) * 64).astype(np.float32) / 64 + np.float32(2.0**17)
     assert power_error(power(x, hann(1282), 1282), reference.power(x, hann(1282), 1282)) < rtol_transform(1282)

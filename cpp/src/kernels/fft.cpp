@@ -3,40 +3,16 @@
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 
-namespace {
-
-size_t butterflies_of(const FftTile& tile) {
-    size_t n = 0;
-    for (int s = 0; s < tile.n_stage; ++s) {
-        n += tile.length / tile.stage[s].radix;
-    }
-    return n;
+void transform_columns(const FftPlan& plan, float* block) {
+    columns_from<Floats>(plan, block, InPlace<Floats>{});
 }
 
-size_t butterflies_of(const FftSplit& split) {
-    return butterflies_of(split.columns) * split.n_column + butterflies_of(split.rows) * split.columns.length;
+void transform_columns(const FftPlan& plan, float* block, const float* source, const float* phase) {
+    columns_from<Floats>(plan, block, Turned<Floats>{source, phase});
 }
 
-} // namespace
-
-size_t count_butterflies(const FftPlan& plan) {
-    size_t n = butterflies_of(plan.split);
-    if (plan.groups != FftGroups::smooth) {
-        n += 2 * plan.n_group * butterflies_of(plan.convolution.split);
-    }
-    return n;
-}
-
-void transform_columns(const FftPlan& plan, float* block, Ahead* ahead) {
-    columns_from<Floats>(plan, block, InPlace<Floats>{}, ahead);
-}
-
-void transform_columns(const FftPlan& plan, float* block, const float* source, const float* phase, Ahead* ahead) {
-    columns_from<Floats>(plan, block, Turned<Floats>{source, phase}, ahead);
-}
-
-void transform_group(const FftPlan& plan, float* block, size_t group, float* buffer, Ahead* ahead) {
-    group_of<Floats>(plan, block, group, buffer, ahead);
+void transform_group(const FftPlan& plan, float* block, size_t group, float* buffer) {
+    group_of<Floats>(plan, block, group, buffer);
 }
 
 void forward_stages(const FftTile& tile, int stage, float* block, const FftLines& lines, const float* last) {

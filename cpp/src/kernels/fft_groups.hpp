@@ -24,40 +24,40 @@ void backward_stages(const FftTile& tile, Element<V>* block, const FftLines& lin
 
 // Convolves rows in place. `meet` is called with the row of the sum of all samples, times its element of the kernel.
 template <class V, class Meet>
-void convolve(const FftConvolution& convolution, Element<V>* block, Ahead* ahead, const Meet& meet) {
+void convolve(const FftConvolution& convolution, Element<V>* block, const Meet& meet) {
     const FftSplit& split = convolution.split;
     const size_t n_group = split.columns.length, length = split.rows.length;
-    for_columns<V>(split, ahead, [&](const FftLines& lines, const Element<V>* last) {
+    for_columns<V>(split, [&](const FftLines& lines, const Element<V>* last) {
         forward_stages(split.columns, 0, block, lines, last);
     });
     for (size_t group = 0; group < n_group; ++group) {
         const uint32_t first = uint32_t(group * split.stride);
-        const FftLines rows{&first, 1, 1, ahead};
+        const FftLines rows{&first, 1, 1};
         forward_stages(split.rows, 0, block, rows, entries<V>(convolution.kernel) + 2 * group * length);
         if (group == 0) {
             meet(block);
         }
         backward_stages<V>(split.rows, block, rows, nullptr);
     }
-    for_columns<V>(split, ahead, [&](const FftLines& lines, const Element<V>* last) {
+    for_columns<V>(split, [&](const FftLines& lines, const Element<V>* last) {
         backward_stages<V>(split.columns, block, lines, last);
     });
 }
 
 // One group of a block whose columns were transformed: the second half of its transform. buffer: plan.n_buffer rows.
 template <class V>
-void group_of(const FftPlan& plan, Element<V>* block, size_t group, Element<V>* buffer, Ahead* ahead) {
+void group_of(const FftPlan& plan, Element<V>* block, size_t group, Element<V>* buffer) {
     Element<V>* const rows = block + group * plan.group_rows * row_size<V>;
     if (plan.groups == FftGroups::smooth) {
         constexpr uint32_t first = 0;
-        forward_stages(plan.split.rows, 0, rows, {&first, 1, 1, ahead}, nullptr);
+        forward_stages(plan.split.rows, 0, rows, {&first, 1, 1}, nullptr);
         return;
     }
     const FftConvolution& convolution = plan.convolution;
     if (plan.groups == FftGroups::rader) {
         const Complex<V> x0 = load_row<V>(rows);
         const V length = broadcast<V>(Element<V>(convolution.length));
-        convolve<V>(convolution, rows + row_size<V>, ahead, [&](Element<V>* row) __attribute__((always_inline)) {
+        convolve<V>(convolution, rows + row_size<V>, [&](Element<V>* row) __attribute__((always_inline)) {
             // The kernel's first element is -1 / length; what is added here, every element gets.
             const Complex<V> part = load_row<V>(row);
             store_row<V>(rows, {x0.re - length * part.re, x0.im - length * part.im});
@@ -74,7 +74,7 @@ void group_of(const FftPlan& plan, Element<V>* block, size_t group, Element<V>* 
         store_row<V>(buffer + plan.buffered[j] * row_size<V>,
                      multiplied(load_row<V>(rows + j * row_size<V>), chirp + 2 * j));
     }
-    convolve<V>(convolution, buffer, ahead, [](Element<V>*) {});
+    convolve<V>(convolution, buffer, [](Element<V>*) {});
     for (size_t k = 0; k < n; ++k) {
         store_row<V>(rows + k * row_size<V>,
                      multiplied(load_row<V>(buffer + plan.returned[k] * row_size<V>), chirp + 2 * k));

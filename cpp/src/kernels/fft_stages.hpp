@@ -43,9 +43,6 @@ void run_stage(const FftStage& stage, Element<V>* block, const FftLines& lines, 
             }
             for (size_t t = 0; t < inner; ++t) {
                 const size_t row = start + t * step;
-                if (lines.ahead != nullptr) {
-                    lines.ahead->step();
-                }
                 Complex<V> x[radix];
 #pragma GCC unroll 16
                 for (int i = 0; i < radix; ++i) {
@@ -110,9 +107,6 @@ void run_prime_stage(const FftStage& stage, Element<V>* block, const FftLines& l
             }
             for (size_t t = 0; t < inner; ++t) {
                 const size_t row = start + t * step;
-                if (lines.ahead != nullptr) {
-                    lines.ahead->step();
-                }
                 const auto take = [&](int i) __attribute__((always_inline)) {
                     Complex<V> x = source(block, row + size_t(i) * apart);
                     if constexpr (order == Order::backward && twiddles == Twiddles::rows) {
@@ -208,22 +202,22 @@ constexpr size_t rows_at_once = 128; // of neighbouring columns: enough to repay
 
 // Calls each(lines, their twiddles) for all columns of a split, some at a time.
 template <class V, class Each>
-STARSKOPE_INLINE void for_columns(const FftSplit& split, Ahead* ahead, const Each& each) {
+STARSKOPE_INLINE void for_columns(const FftSplit& split, const Each& each) {
     const size_t length = split.columns.length, n_column = split.n_column;
     const size_t at_once = length < rows_at_once ? rows_at_once / length : 1;
     const Element<V>* const twiddles = entries<V>(split.twiddle);
     for (size_t column = 0; column < n_column; column += at_once) {
         const size_t n = n_column - column < at_once ? n_column - column : at_once;
-        each(FftLines{split.starts + column, n, split.stride, ahead},
+        each(FftLines{split.starts + column, n, split.stride},
              twiddles == nullptr ? nullptr : twiddles + 2 * column * length);
     }
 }
 
 // All columns of a block, the first half of its transform, of which `source` gives the rows.
 template <class V, class Source>
-void columns_from(const FftPlan& plan, Element<V>* block, const Source& source, Ahead* ahead) {
+void columns_from(const FftPlan& plan, Element<V>* block, const Source& source) {
     const FftTile& tile = plan.split.columns;
-    for_columns<V>(plan.split, ahead, [&](const FftLines& lines, const Element<V>* last) {
+    for_columns<V>(plan.split, [&](const FftLines& lines, const Element<V>* last) {
         forward_stage<V>(tile.stage[0], block, lines, last, source);
         forward_stages(tile, 1, block, lines, last);
     });

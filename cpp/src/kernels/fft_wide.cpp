@@ -4,11 +4,11 @@
 namespace starskope::detail::STARSKOPE_VARIANT {
 
 void transform_columns(const FftPlan& plan, double* block) {
-    columns_from<Doubles>(plan, block, InPlace<Doubles>{}, nullptr);
+    columns_from<Doubles>(plan, block, InPlace<Doubles>{});
 }
 
 void transform_group(const FftPlan& plan, double* block, size_t group, double* buffer) {
-    group_of<Doubles>(plan, block, group, buffer, nullptr);
+    group_of<Doubles>(plan, block, group, buffer);
 }
 
 void forward_stages(const FftTile& tile, int stage, double* block, const FftLines& lines, const double* last) {

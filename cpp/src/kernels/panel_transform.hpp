@@ -11,7 +11,7 @@ namespace {
 // the blocks are only read and `work`, two per block, is transformed. All blocks go through one bucket before the next
 // begins, so that whole panels are written: write(bucket, blocks, their size).
 template <class Columns, class Write>
-void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float* work, float* buffer, Ahead* ahead,
+void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float* work, float* buffer,
                      const Columns& columns, const Write& write) {
     const FftPlan& plan = grid.plan;
     const size_t block_size = plan.n_row * row_size<Floats>, n_block = (n_series + block_series - 1) / block_series;
@@ -30,8 +30,7 @@ void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float*
             float* const here = work + b * work_size;
             float* const mirror = two_residues ? here + block_size : here;
             const auto transform = [&](float* to, size_t residue) {
-                transform_columns(plan, to, blocks + b * block_size, grid.phase.single + residue * plan.n_row * 2,
-                                  ahead);
+                transform_columns(plan, to, blocks + b * block_size, grid.phase.single + residue * plan.n_row * 2);
             };
             if (turn) {
                 transform(here, bucket.residue);
@@ -39,9 +38,9 @@ void transform_panel(const FftGrid& grid, size_t n_series, float* blocks, float*
                     transform(mirror, bucket.mirror_residue);
                 }
             }
-            transform_group(plan, here, bucket.group, buffer, ahead);
+            transform_group(plan, here, bucket.group, buffer);
             if (two) {
-                transform_group(plan, mirror, bucket.mirror_group, buffer, ahead);
+                transform_group(plan, mirror, bucket.mirror_group, buffer);
             }
         }
         write(bucket, work, work_size);

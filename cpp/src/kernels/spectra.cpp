@@ -95,13 +95,20 @@ void level_panel(const SpectrumJob& job, Panel& panel, Levels* levels, float* fa
     }
 }
 
-constexpr size_t second_level = 768 << 10; // bytes of a cache that are safe to count on
-
-// Series that are taken together: as many as a second-level cache holds beside those that are called in meanwhile.
+// Series that are taken together: rows of 64 are written at the best rate, but more than 2 MiB of samples would leave
+// the second-level cache more often than that gains.
 size_t panel_width(const FftGrid& grid) {
-    const size_t series_size = grid.plan.n_row * sizeof(float) * (grid.n_residue > 1 ? 3 : 1);
+    constexpr size_t largest = 2 << 20;
     const size_t narrow = panel_series / 2 < block_series ? block_series : panel_series / 2;
-    return 2 * panel_series * series_size > second_level ? narrow : panel_series;
+    return panel_series * grid.plan.n_row * sizeof(float) > largest ? narrow : panel_series;
+}
+
+// Whether rows of a column lie so that a cache keeps them. A multiple of this apart they share its sets, and those that
+// were called in push each other out.
+bool spread_out(const SpectrumJob& job) {
+    constexpr size_t period = 128 << 10;
+    const FftSplit& split = job.grid->plan.split;
+    return split.rows.length * job.row_stride * sizeof(float) % period != 0;
 }
 
 // Ends of rows that are kept; segments have too many rows for that.
@@ -170,7 +177,8 @@ void spectra(const SpectrumJob& job) {
     float* const buffer = work + work_blocks(grid) * block_size;
     const bool keeps = kept_size(grid) > 0 && job.n_segment == 1;
     float* const kept = keeps ? buffer + plan.n_buffer * row_size<Floats> : nullptr;
-    const bool straight = job.window_transform != nullptr && grid.n_residue == 1 && job.n_time == plan.n;
+    const bool straight =
+        job.window_transform != nullptr && spread_out(job) && grid.n_residue == 1 && job.n_time == plan.n;
     Visit* const visits = reinterpret_cast<Visit*>(buffer + plan.n_buffer * row_size<Floats> + kept_size(grid));
     double gain = 0.0;
     if (straight) {
@@ -179,11 +187,8 @@ void spectra(const SpectrumJob& job) {
             gain += double(job.window[j]);
         }
     }
-    const size_t n_butterfly = grid.n_residue * count_butterflies(plan);
     Panel panel{&plan, job.window, job.scratch, block_size, Weights::equal, 0, false, {}};
     const size_t width = panel_width(grid);
-    // What is called in meanwhile must find room in the second-level cache beside what is at work.
-    const bool together = 2 * width * job.n_time * sizeof(float) <= second_level;
     for (size_t first = 0; first < job.n_series; first += width) {
         for (size_t segment = 0; segment < job.n_segment; ++segment) {
             const float* const data = job.data + segment * job.segment_step * job.row_stride + first;
@@ -209,28 +214,15 @@ void spectra(const SpectrumJob& job) {
             out.last = first + width >= job.n_series;
             out.real = job.real == nullptr ? nullptr : job.real + at;
             out.imaginary = job.imaginary == nullptr ? nullptr : job.imaginary + first;
-            // The next segment, or the first one of the next panel.
-            const bool last = segment + 1 == job.n_segment;
-            const size_t next_series = last ? first + width : first;
-            const size_t next_row = last ? 0 : (segment + 1) * job.segment_step;
-            Ahead ahead;
-            if (together && next_series < job.n_series) {
-                ahead.row = (const char*)(job.data + next_row * job.row_stride + next_series);
-                ahead.n_row = job.n_time;
-                ahead.stride = job.row_stride * sizeof(float);
-                ahead.size = width * sizeof(float);
-                const size_t n_block = (panel.n_series + block_series - 1) / block_series;
-                ahead.rate = uint32_t((job.n_time << 16) / (n_butterfly * n_block) + 1);
-            }
             const auto levelled = [&](size_t b) { return Levelled(levels[b], job.window_rows); };
             for (size_t b = 0; b * block_series < panel.n_series && grid.n_residue > 1; ++b) {
                 level_rows(panel, b, levelled(b));
             }
             transform_panel(
-                grid, panel.n_series, panel.blocks, work, buffer, &ahead,
+                grid, panel.n_series, panel.blocks, work, buffer,
                 [&](size_t b, float* block) {
                     if (!direct) {
-                        columns_from<Floats>(plan, block, levelled(b), &ahead);
+                        columns_from<Floats>(plan, block, levelled(b));
                     }
                 },
                 [&](const FftBucket& bucket, const float* blocks, size_t size) {

@@ -99,7 +99,7 @@ bool take_straight(const SpectrumJob& job, const Rows& rows, size_t n, const Vis
     guess_scales(rows, moments.reference, n, scale);
     const FftTile& tile = plan.split.columns;
     bool whole = true;
-    for_columns<Floats>(plan.split, nullptr, [&](const FftLines& lines, const float* last) {
+    for_columns<Floats>(plan.split, [&](const FftLines& lines, const float* last) {
         for (size_t at = 0; at < n && whole; at += block_series) {
             float* const block = panel.blocks + at / block_series * panel.block_size;
             const Straight source{rows.data + at,
