@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+import threading
 from pathlib import Path
 
 import fault_server as faults
@@ -14,9 +15,10 @@ import pytest
 from astropy.table import Table
 from fault_server import Exchange, Fault, FaultServer
 
+from starskope import parallel
 from starskope.synth.endpoint import Endpoint
 from starskope.transfer import body_thread
-from starskope.transfer.download import download
+from starskope.transfer.download import download, download_async
 from starskope.transfer.options import TransferOptions
 
 BUCKET = "stpubdata"
@@ -137,6 +139,32 @@ def test_what_came_before_a_break_is_not_fetched_again(endpoint: Endpoint, tmp_p
         first, second = proxy.requests
         assert "range" not in first.headers
         assert second.headers["range"].startswith(f"bytes={SIZES[-1] // 2}-")
+
+
+def test_cancelled_no_thread_and_no_descriptor_stays(endpoint: Endpoint, tmp_path: Path) -> None:
+    with FaultServer(endpoint.url) as proxy:
+        proxy.plan(faults.stall)
+        options = _options(proxy, 0, stall_timeout_s=60.0)
+
+        async def cancel_in_mid_body() -> None:
+            task = asyncio.create_task(download_async(LARGEST, tmp_path, options=options, processes=1))
+            while not any(path.stat().st_size > 100_000 for path in tmp_path.glob(".starskope-*.part")):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+            assert any(thread.name.startswith("starskope-line") for thread in threading.enumerate())
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 10)
+
+        asyncio.run(cancel_in_mid_body())
+        assert proxy.wait_closed()
+        n_open = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+        asyncio.run(cancel_in_mid_body())
+        assert proxy.wait_closed()
+        assert n_open == 0 or len(list(Path("/proc/self/fd").iterdir())) <= n_open
+        assert all(parallel.submit_waiting(int).result(5) == 0 for _ in range(100)), "the threads are free again"
+    assert download(LARGEST, tmp_path, options=_options(endpoint, 0))["status"].tolist() == ["downloaded"]
+    _assert_whole(tmp_path, LARGEST)
 
 
 def test_stray_bytes_after_a_body_never_reach_the_next_one(endpoint: Endpoint, tmp_path: Path) -> None:

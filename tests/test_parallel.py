@@ -65,6 +65,23 @@ def test_submitted_work_runs_elsewhere_and_hands_back_its_error() -> None:
         parallel.submit(divmod, 1, 0).result(20)
 
 
+def test_waiting_work_has_threads_of_its_own_and_their_number_is_kept() -> None:
+    end = threading.Event()
+    waiting = []
+    try:
+        while parallel.can_wait():
+            waiting.append(parallel.submit_waiting(end.wait, 20))
+            assert len(waiting) <= 1000
+        assert parallel.submit(int).result(20) == 0, "single tasks do not stand behind those that wait"
+    finally:
+        end.set()
+    assert all(future.result(20) for future in waiting)
+    assert len(waiting) > parallel.available_cpus()
+    with pytest.raises(ZeroDivisionError):
+        parallel.submit_waiting(divmod, 1, 0).result(20)
+    assert parallel.can_wait()
+
+
 def test_workers_are_counted() -> None:
     assert parallel.resolve_workers(3) == 3
     assert parallel.resolve_workers(-1) == parallel.available_cpus() >= 1

@@ -113,11 +113,11 @@ class BodyThread:
         early: list[bytes] = []
         while chunk := self._stream.read_nowait():  # resumes a connection that aiohttp had paused, so it comes first
             early.append(chunk)
-        self._line.take_over()
         buffer = memoryview(bytearray(min(buffer_bytes, self._n_missing)))
-        receiving = asyncio.wrap_future(parallel.submit_waiting(self._receive, early, buffer, put, watch))
+        self._line.take_over()
         n_noted = 0
         try:
+            receiving = asyncio.wrap_future(parallel.submit_waiting(self._receive, early, buffer, put, watch))
             while not receiving.done():
                 await asyncio.wait({receiving}, timeout=_NOTE_EVERY_S)
                 n_noted, n_new = self._n_came, self._n_came - n_noted
