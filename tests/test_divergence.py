@@ -174,6 +174,12 @@ def test_bad_values_in_a_streamed_array_are_refused(change, message: str) -> Non
         )
 
 
+def test_a_batch_larger_than_the_sample_takes_no_more_memory() -> None:
+    x = patterns(30, 20)
+    vast, whole = (RBM(9, visible="bernoulli", n_epochs=2, batch_size=n, random_state=4).fit(x) for n in (10**9, 30))
+    assert vast.weights_.tobytes() == whole.weights_.tobytes()
+
+
 def test_rows_of_a_range_stand_at_the_address_of_the_sample() -> None:
     seed = np.array([1, 2], np.uint32)
     words = reference.words((1, 2), int(draws.ORDER), 3, 0, 1, 100)[0]

@@ -152,6 +152,8 @@ class Machine:
             The weights left all bounds; the machine is then as it was before.
         """
         self.suit(settings)
+        # Memory goes with the batch, and none is larger than the sample; persistent chains are as many as asked for.
+        batch_size = settings.batch_size if settings.persistent else min(settings.batch_size, max(1, samples.n_row))
         core = _core.ContrastiveDivergence(
             self._state(),
             gaussian=settings.gaussian,
@@ -159,22 +161,22 @@ class Machine:
             centered=settings.centered,
             has_hidden_offset=self.has_hidden_offset,
             k=settings.k,
-            batch_size=settings.batch_size,
+            batch_size=batch_size,
             learning_rate=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
             offset_rate=OFFSET_RATE,
             seed=[int(word) for word in self.seed],
         )
-        operations = 2.0 * (2 * settings.k + 3) * settings.batch_size * self.weights.size
-        step = settings.batch_size * max(1, int(_OPERATIONS / operations))
+        operations = 2.0 * (2 * settings.k + 3) * batch_size * self.weights.size
+        step = batch_size * max(1, int(_OPERATIONS / operations))
         for epoch in range(self.epoch, self.epoch + n_epochs):
             batch = 0
-            for rows, order in samples.blocks(self.seed, epoch, settings.batch_size):
+            for rows, order in samples.blocks(self.seed, epoch, batch_size):
                 for start in range(0, order.size, step):
                     some = order[start : start + step]
                     _learn(core, rows, some, epoch, batch, settings.workers)
-                    batch += -(-some.size // settings.batch_size)
+                    batch += -(-some.size // batch_size)
             if not core.finite():
                 raise DivergedError(epoch + 1)
         core.store(self._state())
