@@ -183,6 +183,21 @@ def test_long_series_of_any_shape(n_time: int, seed: int, kind: str, sigma: floa
         assert math.isclose(got.mean[i], want.mean[i], rel_tol=0.0, abs_tol=tolerances.atol_mean(n_time, largest))
 
 
+@pytest.mark.parametrize("n_time", [1282, 3198, 11_775])
+@pytest.mark.parametrize("center", ["mean", "median"])
+def test_the_lengths_of_sectors(isa: str, n_time: int, center: Any) -> None:
+    for gaps in ("none", "some", "many"):
+        data = cube(n_time, 19, gaps)
+        got = clip_series(data, center=center, median=True)
+        want = reference.clip_series(data, sigma_low=3.0, sigma_high=3.0, max_iters=5, center=center)
+        sure = want.margin > tolerances.clip_margin(n_time)
+        assert got.median is not None
+        np.testing.assert_array_equal(got.count[sure], want.count[sure])
+        np.testing.assert_array_equal(got.median[sure], want.median[sure].astype(np.float32))
+        np.testing.assert_allclose(got.mean[sure], want.mean[sure], rtol=1e-6)
+        np.testing.assert_allclose(got.std[sure], want.std[sure], rtol=1e-6)
+
+
 def test_stacks_take_what_a_clip_takes(tmp_path: Path) -> None:
     frames = cube(12, 77, "some").reshape(12, 7, 11)
     rng = np.random.default_rng(2)
