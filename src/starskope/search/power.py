@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from starskope import _core
-from starskope.parallel import map_ranges
+from starskope.parallel import map_ranges, resolve_workers
 from starskope.search.spectra import Spectra
 from starskope.search.spectra_input import STARS_PER_BLOCK, SeriesBatch, read_series
 from starskope.search.windows import Window, window_label, window_values
@@ -112,7 +112,8 @@ def power_spectrum(
         else:
             _at_own_times(series, given, out, values, n_fft)
 
-    map_ranges(transform, series.n_star, STARS_PER_BLOCK, workers)
+    step = series.stars_per_range(resolve_workers(workers)) if regular else STARS_PER_BLOCK
+    map_ranges(transform, series.n_star, step, workers)
     return Spectra(
         power=power,
         frequency=np.arange(n_fft // 2 + 1, dtype=np.float64) / (n_fft * grid.cadence_days),

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from starskope import _core
-from starskope.parallel import map_ranges
+from starskope.parallel import map_ranges, resolve_workers
 from starskope.search.cadence import Grid
 from starskope.search.spectra import Spectrogram
-from starskope.search.spectra_input import STARS_PER_BLOCK, read_series
+from starskope.search.spectra_input import read_series
 from starskope.search.windows import Window, window_label, window_values
 from starskope.validation import integer_at_least
 
@@ -109,7 +109,7 @@ def spectrogram(
     def transform(start: int, stop: int) -> None:
         _core.spectrogram(series.on_grid(series.block(start, stop)), power[:, :, start:stop], values, segment, step)
 
-    map_ranges(transform, series.n_star, STARS_PER_BLOCK, workers)
+    map_ranges(transform, series.n_star, series.stars_per_range(resolve_workers(workers)), workers)
     return Spectrogram(
         power=power,
         time=grid.start + grid.cadence_days * (starts + 0.5 * (segment - 1)),

@@ -62,6 +62,18 @@ class SeriesBatch:
         """Number of series."""
         return int(self.values.shape[1 - self.axis])
 
+    def stars_per_range(self, workers: int) -> int:
+        """Return how many series a worker takes at a time: any multiple of 64 gives the same bytes.
+
+        Many where they are read as they lie, so that what the kernels do once per call counts little; few where each
+        range is copied first.
+        """
+        copied = self.grid.place is not None or not self._plain(self.values)
+        if copied or self.axis == 1:
+            return STARS_PER_BLOCK
+        share = -(-self.n_star // (4 * workers if workers > 1 else 1))
+        return max(STARS_PER_BLOCK, -(-share // 64) * 64)
+
     def block(self, start: int, stop: int) -> F32:
         """Return series ``start`` to ``stop`` (n_given, n) float32 at the given times; not to be written to."""
         return self._block(self.values, start, stop)
@@ -119,9 +131,13 @@ class SeriesBatch:
             if self.axis == 1:
                 return np.ascontiguousarray(values[start:stop].T, dtype=np.float32)
             part = values[:, start:stop]
-            plain = part.dtype == np.float32 and part.dtype.isnative and part.flags.aligned
-            rows = part.strides[1] == part.itemsize and part.strides[0] >= part.shape[1] * part.itemsize
-            return part if plain and rows else np.ascontiguousarray(part, dtype=np.float32)
+            return part if self._plain(part) else np.ascontiguousarray(part, dtype=np.float32)
+
+    @staticmethod
+    def _plain(part: NDArray[Any]) -> bool:
+        """Whether the kernels read these columns as they lie."""
+        plain = part.dtype == np.float32 and part.dtype.isnative and part.flags.aligned
+        return plain and part.strides[1] == part.itemsize and part.strides[0] >= part.shape[1] * part.itemsize
 
 
 def read_series(
