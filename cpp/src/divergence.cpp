@@ -94,7 +94,7 @@ void check(const RbmState& state, const RbmTraining& training, std::size_t n_vis
 void check(const RbmTraining& t) {
     require(t.batch_size >= 1 && t.batch_size <= (std::size_t{1} << 31),
             "batch_size=" + std::to_string(t.batch_size) + ": expected 1 to 2^31");
-    require(t.k >= 1 && 2 * t.k + 1 <= max_rbm_draws,
+    require(t.k >= 1 && t.k <= (max_rbm_draws - 1) / 2,
             "k=" + std::to_string(t.k) + ": expected 1 to " + std::to_string((max_rbm_draws - 1) / 2));
     require_number(std::isfinite(t.learning_rate) && t.learning_rate > 0.0f, t.learning_rate, "learning_rate",
                    "a finite number above 0");
@@ -137,7 +137,7 @@ struct ContrastiveDivergence::Work {
             hidden_velocity = detail::make_scratch<float>(job.n_hidden);
             detail::copy(state.hidden_velocity, hidden_velocity.get());
         }
-        for (std::size_t row = 0; row < state.chains.n_row; ++row) {
+        for (std::size_t row = 0; persistent && row < state.chains.n_row; ++row) {
             for (std::size_t unit = 0; unit < job.n_hidden; ++unit) {
                 set_state(row, unit, state.chains.data[row * state.chains.stride + unit] != 0.0f);
             }

@@ -33,11 +33,15 @@ void require_shape(const View2<T>& view, std::size_t n_time, std::size_t n_serie
     }
 }
 
-detail::SeriesRows checked(const Frames& frames) {
-    const std::size_t n_time = frames.rows.size, n_series = frames.n_series;
+void require_times(std::size_t n_time) {
     if (n_time > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()) / 2) {
         throw std::invalid_argument("frames: " + std::to_string(n_time) + " times are more than the counts can hold");
     }
+}
+
+detail::SeriesRows checked(const Frames& frames) {
+    const std::size_t n_time = frames.rows.size, n_series = frames.n_series;
+    require_times(n_time);
     if (n_time != 0 && !frames.rows) {
         throw std::invalid_argument("frames: null pointer for " + std::to_string(n_time) + " rows");
     }
@@ -93,7 +97,8 @@ void series_statistics(const Frames& frames, const Clip& clip, const SeriesStati
     if (out.rejected.data != nullptr) {
         require_shape(out.rejected, series.n_time, series.n_series, "rejected");
     }
-    if (series.n_series == 0) {
+    const bool any = out.mean || out.median || out.std || out.count || out.rejected.data != nullptr;
+    if (series.n_series == 0 || !any) {
         return;
     }
     const detail::Kernels& kernels = detail::active();
@@ -129,8 +134,9 @@ void series_statistics(const Frames& frames, const Clip& clip, const SeriesStati
 
 void series_statistics(View2<const float> data, const Clip& clip, const SeriesStatistics& out) {
     require_rows(data, "data");
+    require_times(data.n_row);
     std::vector<const unsigned char*> rows(data.n_row);
-    for (std::size_t i = 0; i < data.n_row; ++i) {
+    for (std::size_t i = 0; i < data.n_row && data.data != nullptr; ++i) {
         rows[i] = reinterpret_cast<const unsigned char*>(data.data + i * data.stride);
     }
     series_statistics(Frames{.rows = {rows.data(), rows.size()}, .n_series = data.n_col}, clip, out);

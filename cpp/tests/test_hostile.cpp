@@ -1,0 +1,246 @@
+// Entry points under random calls; see hostile.hpp.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "check.hpp"
+#include "hostile.hpp"
+#include "starskope/box.hpp"
+#include "starskope/decode.hpp"
+#include "starskope/fft.hpp"
+#include "starskope/photometry.hpp"
+#include "starskope/spectra.hpp"
+#include "starskope/stack.hpp"
+
+using namespace starskope;
+using test::attack;
+using test::Attack;
+
+namespace {
+
+// Lengths that the planner treats in different ways, and never long ones: time is for many calls.
+std::size_t padded(Attack& a, std::size_t n_time) {
+    const std::array<std::size_t, 4> right{n_time, n_time + 1, 2 * n_time, 5 * n_time};
+    const std::size_t n = a.setting(std::max<std::size_t>(right[a.below(4)], 1));
+    // A transform of gigabytes is valid: what it asks for is not there to be had in tests.
+    return n > 1000 && n <= max_fft_length ? max_fft_length + 1 : n;
+}
+
+template <class T>
+View1<T> maybe(Attack& a, std::size_t n) {
+    return a.once_in(3) ? View1<T>{} : a.vector<T>(n);
+}
+
+} // namespace
+
+TEST(hostile_decode_plane) {
+    attack("decode_plane", 3000, [](Attack& a) {
+        const std::size_t n_row = a.size(), n_col = a.size(), offset = a.below(9);
+        const auto out = a.matrix<float>(n_row, n_col);
+        const auto bytes = a.vector<const unsigned char>(a.near(offset + 4 * n_row * n_col));
+        decode_plane(bytes, a.setting(offset), out);
+    });
+}
+
+TEST(hostile_series_statistics) {
+    attack("series_statistics", 3000, [](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size();
+        const auto data = a.matrix<const float>(n_time, n_series);
+        const int iterations[] = {0, 1, 5, until_stable, -2, std::numeric_limits<int>::min(), 1000};
+        Clip clip;
+        clip.sigma_low = a.setting(3.0);
+        clip.sigma_high = a.setting(2.0);
+        clip.max_iters = a.once_in(4) ? iterations[a.below(7)] : 5;
+        clip.center = a.once_in(2) ? Center::mean : Center::median;
+        SeriesStatistics out;
+        out.mean = maybe<float>(a, a.near(n_series));
+        out.median = maybe<float>(a, a.near(n_series));
+        out.std = maybe<float>(a, a.near(n_series));
+        out.count = maybe<std::int32_t>(a, a.near(n_series));
+        series_statistics(data, clip, out);
+    });
+}
+
+// Rows of their own, at any address, with the right number of bytes.
+static std::vector<const unsigned char*> rows_of(Attack& a, std::size_t n_time, std::size_t n_series) {
+    std::vector<const unsigned char*> rows(n_time);
+    for (const unsigned char*& row : rows) {
+        row = a.once_in(400) ? nullptr : a.vector<const unsigned char>(4 * n_series + a.below(3)).data;
+    }
+    return rows;
+}
+
+TEST(hostile_frames) {
+    attack("frames", 1500, [](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size();
+        const auto rows = rows_of(a, n_time, n_series);
+        Frames frames{.rows = {a.once_in(40) ? nullptr : rows.data(), n_time}, .n_series = n_series};
+        frames.order = a.once_in(2) ? ByteOrder::big : ByteOrder::native;
+        if (a.once_in(3)) {
+            frames.mask = a.matrix<const std::uint8_t>(a.near(n_time), a.near(n_series));
+        }
+        if (a.once_in(3)) {
+            frames.weight = a.matrix<const float>(a.near(n_time), a.near(n_series));
+        }
+        frames.frame_weight = maybe<const float>(a, a.near(n_time));
+        Clip clip;
+        clip.max_iters = a.once_in(4) ? 0 : 3;
+        clip.sigma_low = a.setting(2.0);
+        clip.scale = a.once_in(2) ? Scale::mad : Scale::std;
+        SeriesStatistics out;
+        out.mean = maybe<float>(a, a.near(n_series));
+        out.median = maybe<float>(a, a.near(n_series));
+        out.std = maybe<float>(a, a.near(n_series));
+        out.count = maybe<std::int32_t>(a, a.near(n_series));
+        if (a.once_in(2)) {
+            out.rejected = a.matrix<std::uint8_t>(a.near(n_time), a.near(n_series));
+        }
+        series_statistics(frames, clip, out);
+    });
+}
+
+TEST(hostile_moments) {
+    const auto moments = [](Attack& a, std::size_t n) {
+        return SeriesMoments{.count = a.vector<double>(a.near(n)),
+                             .mean = a.vector<double>(a.near(n)),
+                             .squares = a.vector<double>(a.near(n))};
+    };
+    attack("add_frames", 1500, [&](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size();
+        const auto rows = rows_of(a, n_time, n_series);
+        Frames frames{.rows = {rows.data(), n_time}, .n_series = n_series};
+        frames.order = a.once_in(2) ? ByteOrder::big : ByteOrder::native;
+        if (a.once_in(3)) {
+            frames.mask = a.matrix<const std::uint8_t>(a.near(n_time), a.near(n_series));
+        }
+        if (a.once_in(30)) {
+            frames.frame_weight = a.vector<const float>(n_time);
+        }
+        add_frames(frames, moments(a, n_series));
+    });
+    attack("merge_moments", 1500, [&](Attack& a) {
+        const std::size_t n = a.size();
+        merge_moments(moments(a, n), moments(a, n));
+    });
+}
+
+TEST(hostile_aperture_sums) {
+    attack("aperture_sums", 2000, [](Attack& a) {
+        const std::size_t n_star = a.size();
+        const auto image = a.matrix<const float>(a.size(), a.size());
+        const auto row = a.vector<const double>(a.near(n_star));
+        const auto column = a.vector<const double>(a.near(n_star));
+        const auto radius = a.vector<const double>(a.near(n_star), [&](std::size_t) {
+            return a.once_in(300) ? a.number() : 0.1 + 0.3 * double(a.below(20)); // one bad radius refuses the call
+        });
+        const auto total = a.vector<double>(a.near(n_star)), area = a.vector<double>(a.near(n_star));
+        const auto n_bad = a.vector<std::int32_t>(a.near(n_star));
+        aperture_sums(image, row, column, radius, total, area, n_bad);
+    });
+}
+
+TEST(hostile_rfft) {
+    attack("rfft", 2000, [](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size(), n_fft = padded(a, n_time);
+        const std::size_t n_freq = std::min<std::size_t>(n_fft, 500) / 2 + 1;
+        const auto data = a.matrix<const float>(n_time, n_series);
+        const auto real = a.matrix<float>(a.near(n_freq), a.near(n_series));
+        const auto imaginary = a.matrix<float>(a.near(n_freq), a.near(n_series));
+        rfft(data, n_fft, real, imaginary);
+    });
+}
+
+TEST(hostile_power_spectrum) {
+    attack("power_spectrum", 2000, [](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size(), n_fft = padded(a, n_time);
+        const auto data = a.matrix<const float>(n_time, n_series);
+        const auto window =
+            a.once_in(2)
+                ? View1<const float>{}
+                : a.vector<const float>(a.near(n_time), [&](std::size_t) { return a.once_in(500) ? a.number() : 1.0; });
+        const auto out = a.matrix<float>(a.near(std::min<std::size_t>(n_fft, 500) / 2 + 1), a.near(n_series));
+        power_spectrum(data, window, n_fft, out);
+    });
+}
+
+TEST(hostile_spectrogram) {
+    attack("spectrogram", 2000, [](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size();
+        const std::size_t segment = 1 + a.below(n_time + 1), step = 1 + a.below(n_time + 3);
+        const std::size_t n_segment = n_time < segment ? 0 : 1 + (n_time - segment) / step;
+        const auto data = a.matrix<const float>(n_time, n_series);
+        const auto window = a.once_in(2) ? View1<const float>{} : a.vector<const float>(a.near(segment));
+        const auto out = a.matrix<float>(a.near(n_segment * (segment / 2 + 1)), a.near(n_series));
+        spectrogram(data, window, a.setting(segment), a.setting(step), out);
+    });
+}
+
+TEST(hostile_lomb_scargle) {
+    attack("lomb_scargle", 2000, [](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size(), n_fft = padded(a, n_time);
+        const auto data = a.matrix<const float>(n_time, n_series);
+        PointWeights weights;
+        if (a.once_in(3)) {
+            weights.shared = a.vector<const float>(a.near(n_time));
+        }
+        if (a.once_in(3)) {
+            weights.each_series = a.matrix<const float>(a.near(n_time), a.near(n_series));
+        }
+        const std::size_t n_freq = a.below(std::min<std::size_t>(n_fft, 500) / 2 + 1);
+        const auto out = a.matrix<float>(a.once_in(12) ? n_freq + 300 : n_freq, a.near(n_series));
+        lomb_scargle(data, weights, n_fft, out);
+    });
+}
+
+namespace {
+
+struct BoxStarsGiven {
+    View1<const double> time;
+    View2<const float> flux, error;
+};
+
+BoxStarsGiven box_stars(Attack& a, std::size_t n_time, std::size_t n_star) {
+    double now = a.number();
+    BoxStarsGiven given;
+    given.time = a.vector<const double>(a.near(n_time), [&](std::size_t) {
+        return a.once_in(500) ? a.number() : (now = (std::isfinite(now) ? now : 0.0) + 0.02);
+    });
+    given.flux = a.matrix<const float>(n_time, n_star);
+    if (a.once_in(4)) { // a negative error refuses the call, and there is one in most
+        given.error = a.matrix<const float>(a.near(a.once_in(2) ? 1 : n_time), a.near(a.once_in(2) ? 1 : n_star));
+    }
+    return given;
+}
+
+BoxTrials box_trials(Attack& a, std::size_t n_period) {
+    const std::size_t n_duration = 1 + a.below(4), last = n_duration + a.once_in(40);
+    BoxTrials trials;
+    trials.period = a.vector<const double>(
+        n_period, [&](std::size_t) { return a.once_in(500) ? a.number() : 0.5 + 0.1 * double(a.below(50)); });
+    trials.duration = a.vector<const double>(
+        n_duration, [&](std::size_t k) { return a.once_in(60) ? a.number() : 0.05 * double(k + 1); });
+    trials.oversample = a.once_in(12) ? int(a.below(5)) - 2 : 3;
+    trials.first = a.vector<const std::int32_t>(a.near(n_period),
+                                                [&](std::size_t) { return double(a.once_in(500) ? a.below(99) : 0); });
+    trials.last = a.vector<const std::int32_t>(a.near(n_period), [&](std::size_t) { return double(last); });
+    trials.objective = a.once_in(2) ? BoxObjective::snr : BoxObjective::likelihood;
+    return trials;
+}
+
+} // namespace
+
+TEST(hostile_box_scan) {
+    attack("box_scan", 400, [](Attack& a) {
+        const std::size_t n_star = a.size(), n_period = a.size();
+        const BoxStarsGiven stars = box_stars(a, a.size(), n_star);
+        const BoxTrials trials = box_trials(a, n_period);
+        const auto power = a.matrix<float>(a.near(n_period), a.near(n_star));
+        View2<float> inverted;
+        if (a.once_in(2)) {
+            inverted = a.matrix<float>(a.near(n_period), a.near(n_star));
+        }
+        BoxScan(stars.time, stars.flux, stars.error).run(trials, power, inverted);
+    });
+}
