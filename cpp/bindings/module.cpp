@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     starskope::bindings::register_decode(module);
     starskope::bindings::register_stack(module);
     starskope::bindings::register_photometry(module);
+    starskope::bindings::register_sky(module);
     starskope::bindings::register_box(module);
     starskope::bindings::register_spectra(module);
     starskope::bindings::register_divergence(module);

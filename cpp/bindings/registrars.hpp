@@ -8,6 +8,7 @@ void register_isa(pybind11::module_& module);
 void register_decode(pybind11::module_& module);
 void register_stack(pybind11::module_& module);
 void register_photometry(pybind11::module_& module);
+void register_sky(pybind11::module_& module);
 void register_box(pybind11::module_& module);
 void register_spectra(pybind11::module_& module);
 void register_divergence(pybind11::module_& module);

@@ -8,6 +8,7 @@
 #include "kernels/box_jobs.hpp"
 #include "kernels/divergence_job.hpp"
 #include "kernels/lomb_job.hpp"
+#include "kernels/sky_jobs.hpp"
 #include "kernels/spectra_jobs.hpp"
 #include "kernels/stack_jobs.hpp"
 
@@ -39,6 +40,10 @@ struct Kernels {
     void (*accumulate)(const AccumulateJob&);
     size_t (*aperture_scratch)(double max_radius);
     void (*aperture_sums)(const ApertureJob&);
+    size_t (*sky_scratch)(size_t n_pixel);
+    void (*box_medians)(const BoxMediansJob&);
+    void (*ring_medians)(const RingMediansJob&);
+    void (*subtract_surface)(const SurfaceJob&);
     size_t (*spectrum_scratch)(const FftGrid& grid);
     void (*spectra)(const SpectrumJob&);
     size_t (*window_scratch)(const FftGrid& grid); // float64 values

@@ -87,6 +87,44 @@ def aperture_sums(
     the pixels touched that are not finite or off the image.
     """
 
+def box_medians(
+    image: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    line: NDArray[np.float32] | None,
+    start: NDArray[np.int64] | None,
+    weight: NDArray[np.float32] | None,
+    sigma: float,
+    median: NDArray[np.float32],
+    count: NDArray[np.int32],
+) -> None:
+    """Write the clipped median of each box into ``median`` (n, m), and how many pixels survived into ``count``.
+
+    Boxes lie between the edges ``rows`` (n + 1,) and ``columns`` (m + 1,). A surface is subtracted first: its row ``r``
+    is the sum over k of ``weight[k, r] * line[start[r] + k]``.
+    """
+
+def ring_medians(
+    image: NDArray[np.float32],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    inner: float,
+    outer: float,
+    sigma: float,
+    median: NDArray[np.float32],
+    count: NDArray[np.int32],
+) -> None:
+    """Write the clipped median of the pixels with ``inner <= distance < outer`` of each star, and how many survived."""
+
+def subtract_surface(
+    image: NDArray[np.float32] | None,
+    line: NDArray[np.float32],
+    start: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write ``image`` less a surface as in `box_medians` into ``out``, which may be the image; None for the surface."""
+
 def rfft(data: NDArray[np.float32], real: NDArray[np.float32], imaginary: NDArray[np.float32], n_fft: int) -> None:
     """Transform each column of ``data`` (n_time, n_series), padded to ``n_fft``, to two (n_fft // 2 + 1, n_series).
 

@@ -27,6 +27,10 @@ void survivors(const ClipJob& job); // mean, std and count of what lies within b
 void accumulate(const AccumulateJob& job);
 size_t aperture_scratch(double max_radius);
 void aperture_sums(const ApertureJob& job);
+size_t sky_scratch(size_t n_pixel); // of the largest box or ring
+void box_medians(const BoxMediansJob& job);
+void ring_medians(const RingMediansJob& job);
+void subtract_surface(const SurfaceJob& job);
 size_t spectrum_scratch(const FftGrid& grid);
 void spectra(const SpectrumJob& job);
 size_t window_scratch(const FftGrid& grid);

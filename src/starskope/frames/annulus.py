@@ -15,14 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from starskope.frames.clip import clip_series
+from starskope import _core
 
 __all__ = ["Ring", "ring_levels"]
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]
 
-_STARS_PER_PASS = 512
 _MIN_PIXELS = 30
 
 
@@ -63,33 +62,21 @@ def ring_levels(image: Image, row: Array, column: Array, inner: Array, width: fl
     Notes
     -----
     Whole pixels around the one nearest to the star, the inner radius rounded up, clipped at 3 sigma around the median.
-    A ring that followed the star by fractions of a pixel gave the same scatter at three times the cost; 2 us per star.
+    A ring that followed the star by fractions of a pixel gave the same scatter at a higher cost.
     """
     n_star = row.size
     level, count = np.full(n_star, np.nan), np.zeros(n_star, dtype=np.int32)
     n_row, n_col = image.shape
     with np.errstate(invalid="ignore"):
         near = (row > -1e4) & (row < n_row + 1e4) & (column > -1e4) & (column < n_col + 1e4)
-    flat = np.ascontiguousarray(image).reshape(-1)
     whole_inner = np.ceil(inner)
     for first in np.unique(whole_inner[near]):
         same = np.flatnonzero(near & (whole_inner == first))
-        reach = int(np.ceil(first + width))
-        dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        distance = np.hypot(dy, dx)
-        shell = (distance >= first) & (distance < first + width)
-        dy, dx = dy[shell][:, None], dx[shell][:, None]
-        for start in range(0, same.size, _STARS_PER_PASS):
-            part = same[start : start + _STARS_PER_PASS]
-            y, x = np.rint(row[part]).astype(np.intp), np.rint(column[part]).astype(np.intp)
-            inside = (y >= reach) & (y < n_row - reach) & (x >= reach) & (x < n_col - reach)
-            pixels = flat.take((y * n_col + x) + (dy * n_col + dx), mode="clip")
-            if not inside.all():
-                y, x = y[~inside] + dy, x[~inside] + dx
-                off = (y < 0) | (y >= n_row) | (x < 0) | (x >= n_col)
-                pixels[:, ~inside] = np.where(off, np.float32(np.nan), pixels[:, ~inside])
-            clipped = clip_series(pixels, sigma=3.0, max_iters=None, median=True)
-            enough = clipped.count >= _MIN_PIXELS
-            level[part] = np.where(enough, clipped.median if clipped.median is not None else 0.0, 0.0)
-            count[part] = np.where(enough, clipped.count, 0)
+        same = same[np.argsort(row[same], kind="stable")]  # from top to bottom: neighbours share lines of the cache
+        y, x = (np.rint(place[same]).astype(np.int64) for place in (row, column))
+        median, survivors = np.empty(same.size, np.float32), np.empty(same.size, np.int32)
+        _core.ring_medians(image, y, x, first, first + width, 3.0, median, survivors)
+        enough = survivors >= _MIN_PIXELS
+        level[same] = np.where(enough, median, 0.0)
+        count[same] = np.where(enough, survivors, 0)
     return Ring(level, count)

@@ -107,7 +107,7 @@ def reduce_block(
     def subtract(k: int, _stop: int) -> None:
         if measured[k]:
             backgrounds[k] = model = fit_background(frames[k].image, frames[k].science, box=settings.box)
-            np.subtract(frames[k].image, model.plane(), out=cube[k])
+            model.subtracted_from(frames[k].image, cube[k])
         else:
             cube[k] = np.nan
 

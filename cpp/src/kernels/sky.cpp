@@ -1,0 +1,175 @@
+// Levels of the sky: clipped medians of boxes and rings, and the surface through them.
+#include "selection.hpp"
+
+namespace starskope::detail::STARSKOPE_VARIANT {
+namespace {
+
+constexpr size_t most_taps = 4;
+
+// The lines and weights of one row.
+struct Taps {
+    const float* line[most_taps];
+    float weight[most_taps];
+};
+
+STARSKOPE_INLINE Taps taps_of(const SurfaceRows& surface, size_t row) {
+    Taps taps;
+    for (size_t k = 0; k < most_taps; ++k) {
+        // A tap that is not there is the first one, taken 0 times: it would be skipped by a branch per pixel.
+        const size_t tap = k < surface.n_tap ? k : 0;
+        taps.line[k] = surface.line + (size_t(surface.start[row]) + tap) * surface.line_stride;
+        taps.weight[k] = k < surface.n_tap ? surface.weight[k * surface.weight_stride + row] : 0.0f;
+    }
+    return taps;
+}
+
+STARSKOPE_INLINE Floats surface_at(const Taps& taps, size_t column) {
+    Floats value = splat(taps.weight[0]) * load<Floats>(taps.line[0] + column);
+#pragma GCC unroll 3
+    for (size_t k = 1; k < most_taps; ++k) {
+        value = value + splat(taps.weight[k]) * load<Floats>(taps.line[k] + column);
+    }
+    return value;
+}
+
+STARSKOPE_INLINE float surface_once(const Taps& taps, size_t column) {
+    float value = taps.weight[0] * taps.line[0][column];
+    for (size_t k = 1; k < most_taps; ++k) {
+        value = value + taps.weight[k] * taps.line[k][column];
+    }
+    return value;
+}
+
+// out[i] = image[i] - surface for n columns from `column` on; image null for the surface itself.
+STARSKOPE_INLINE void subtract_row(const float* image, const Taps& taps, size_t column, size_t n, float* out) {
+    size_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+        const Floats value = surface_at(taps, column + i);
+        store(out + i, image == nullptr ? value : load<Floats>(image + i) - value);
+    }
+    for (; i < n; ++i) {
+        const float value = surface_once(taps, column + i);
+        out[i] = image == nullptr ? value : image[i] - value;
+    }
+}
+
+// Half the width of a disc at each row: columns with a distance below `radius`, -1 for none.
+void disc(double radius, int64_t reach, int32_t* width) {
+    for (int64_t dy = -reach; dy <= reach; ++dy) {
+        int64_t dx = -1;
+        while (dx < reach && __builtin_sqrt(double(dy * dy + (dx + 1) * (dx + 1))) < radius) {
+            ++dx;
+        }
+        width[dy + reach] = int32_t(dx);
+    }
+}
+
+// Copies columns first..last of a row, those on the image.
+STARSKOPE_INLINE size_t copy_run(const RingMediansJob& job, int64_t row, int64_t first, int64_t last, float* to) {
+    first = first < 0 ? 0 : first;
+    last = last >= int64_t(job.n_col) ? int64_t(job.n_col) - 1 : last;
+    if (last < first) {
+        return 0;
+    }
+    const size_t n = size_t(last - first + 1);
+    const float* from = job.image + size_t(row) * job.row_stride + size_t(first);
+    if (size_t(first) + padded_size(n) <= job.n_col) {
+        for (size_t i = 0; i < n; i += lanes) {
+            store(to + i, load<Floats>(from + i));
+        }
+    } else {
+        __builtin_memcpy(to, from, n * sizeof(float));
+    }
+    return n;
+}
+
+// Stars lie anywhere: the rows around the next one are fetched while this one is worked on.
+STARSKOPE_INLINE void fetch(const RingMediansJob& job, size_t star) {
+    const int64_t left = job.column[star] - job.reach, right = job.column[star] + job.reach;
+    if (left < 0 || right >= int64_t(job.n_col)) {
+        return;
+    }
+    const int64_t top = job.row[star] - job.reach, bottom = job.row[star] + job.reach;
+    for (int64_t row = top < 0 ? 0 : top; row <= bottom && row < int64_t(job.n_row); ++row) {
+        const float* const at = job.image + size_t(row) * job.row_stride;
+        for (int64_t column = left; column < right; column += 16) {
+            __builtin_prefetch(at + column);
+        }
+        __builtin_prefetch(at + right);
+    }
+}
+
+} // namespace
+
+size_t sky_scratch(size_t n_pixel) {
+    return 2 * (padded_size(n_pixel) + 2 * block) + 4 * few;
+}
+
+void box_medians(const BoxMediansJob& job) {
+    for (size_t i = 0; i < job.n; ++i) {
+        const size_t top = size_t(job.row_edge[i]), bottom = size_t(job.row_edge[i + 1]);
+        for (size_t j = 0; j < job.m; ++j) {
+            const size_t left = size_t(job.column_edge[j]), width = size_t(job.column_edge[j + 1]) - left;
+            float* const x = job.scratch;
+            size_t n = 0;
+            for (size_t row = top; row < bottom; ++row) {
+                const float* pixel = job.image + row * job.row_stride + left;
+                if (job.surface.line == nullptr) {
+                    __builtin_memcpy(x + n, pixel, width * sizeof(float));
+                } else {
+                    subtract_row(pixel, taps_of(job.surface, row), left, width, x + n);
+                }
+                n += width;
+            }
+            pad(x, n);
+            n = keep_within(x, n, -largest_float, largest_float, x);
+            const size_t room = padded_size((bottom - top) * width) + 2 * block;
+            const ClippedMedian found = clipped_median(x, n, job.sigma, x + room);
+            job.median[i * job.m + j] = found.median;
+            job.count[i * job.m + j] = int32_t(found.n);
+        }
+    }
+}
+
+void ring_medians(const RingMediansJob& job) {
+    int32_t* const outer = job.shape;
+    int32_t* const inner = job.shape + (2 * job.reach + 1);
+    disc(job.outer, job.reach, outer);
+    disc(job.inner, job.reach, inner);
+    const size_t side = size_t(2 * job.reach + 1);
+    float* const x = job.scratch;
+    float* const spare = x + padded_size(side * side) + 2 * block;
+    for (size_t star = 0; star < job.n_star; ++star) {
+        if (star + 1 < job.n_star) {
+            fetch(job, star + 1);
+        }
+        size_t n = 0;
+        for (int64_t dy = -job.reach; dy <= job.reach; ++dy) {
+            const int64_t row = job.row[star] + dy, column = job.column[star];
+            const int64_t to = outer[dy + job.reach], from = inner[dy + job.reach];
+            if (row < 0 || row >= int64_t(job.n_row) || to < 0) {
+                continue;
+            }
+            if (from < 0) {
+                n += copy_run(job, row, column - to, column + to, x + n);
+            } else {
+                n += copy_run(job, row, column - to, column - from - 1, x + n);
+                n += copy_run(job, row, column + from + 1, column + to, x + n);
+            }
+        }
+        pad(x, n);
+        n = keep_within(x, n, -largest_float, largest_float, x);
+        const ClippedMedian found = clipped_median(x, n, job.sigma, spare);
+        job.median[star] = found.median;
+        job.count[star] = int32_t(found.n);
+    }
+}
+
+void subtract_surface(const SurfaceJob& job) {
+    for (size_t row = 0; row < job.n_row; ++row) {
+        const float* const image = job.image == nullptr ? nullptr : job.image + row * job.row_stride;
+        subtract_row(image, taps_of(job.surface, row), 0, job.n_col, job.out + row * job.out_stride);
+    }
+}
+
+} // namespace starskope::detail::STARSKOPE_VARIANT

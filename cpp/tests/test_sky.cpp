@@ -1,0 +1,192 @@
+#include "starskope/sky.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "check.hpp"
+
+using namespace starskope;
+
+namespace {
+
+constexpr float missing = std::numeric_limits<float>::quiet_NaN();
+
+struct Level {
+    float median;
+    std::int32_t count;
+};
+
+// The obvious way: sort, clip, begin again.
+Level clipped(std::vector<float> values, double sigma) {
+    std::erase_if(values, [](float v) { return !std::isfinite(v); });
+    std::sort(values.begin(), values.end());
+    while (!values.empty()) {
+        const std::size_t n = values.size();
+        const float median = float(0.5 * (double(values[(n - 1) / 2]) + double(values[n / 2])));
+        double mean = 0.0, variance = 0.0;
+        for (const float v : values) {
+            mean += double(v) / double(n);
+        }
+        for (const float v : values) {
+            variance += (double(v) - mean) * (double(v) - mean) / double(n);
+        }
+        const double reach = sigma * std::sqrt(variance);
+        std::erase_if(values, [&](float v) { return std::fabs(double(v) - double(median)) > reach; });
+        if (values.size() == n) {
+            return {median, std::int32_t(n)};
+        }
+    }
+    return {missing, 0};
+}
+
+std::vector<float> noise(std::size_t n, int kind, unsigned seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(10.0f, 2.0f);
+    std::cauchy_distribution<float> wild(0.0f, 1e3f);
+    std::vector<float> values(n);
+    for (std::size_t i = 0; i < n; ++i) {
+        values[i] = kind == 2 ? std::round(normal(random)) : kind == 3 ? wild(random) : normal(random);
+        if (kind == 1 && random() % 5 == 0) {
+            values[i] = random() % 2 == 0 ? missing : 1e6f;
+        }
+        if (kind == 4) {
+            values[i] = random() % 3 == 0 ? -std::numeric_limits<float>::max() : std::numeric_limits<float>::max();
+        }
+        if (kind == 5) {
+            values[i] = -0.0f;
+        }
+        if (kind == 6) {
+            values[i] = std::numeric_limits<float>::infinity();
+        }
+    }
+    return values;
+}
+
+bool same(float a, float b) {
+    return a == b || (std::isnan(a) && std::isnan(b));
+}
+
+} // namespace
+
+TEST(boxes_of_any_size_and_content_have_the_clipped_median_of_their_pixels) {
+    for (int kind = 0; kind < 7; ++kind) {
+        for (const std::size_t n_row : {1u, 2u, 5u, 17u, 64u}) {
+            for (const std::size_t n_col : {1u, 3u, 16u, 31u, 65u}) {
+                const auto image = noise(n_row * n_col, kind, unsigned(n_row * 100 + n_col));
+                const std::vector<std::int64_t> rows{0, std::int64_t(n_row) / 2, std::int64_t(n_row)};
+                const std::vector<std::int64_t> columns{0, std::int64_t(n_col)};
+                std::vector<float> median(2, -7.0f);
+                std::vector<std::int32_t> count(2, -7);
+                box_medians({image.data(), n_row, n_col}, {rows.data(), 3}, {columns.data(), 2}, {}, 3.0,
+                            {median.data(), 2, 1}, {count.data(), 2, 1});
+                for (std::size_t i = 0; i < 2; ++i) {
+                    const Level want = clipped({image.begin() + rows[i] * std::int64_t(n_col),
+                                                image.begin() + rows[i + 1] * std::int64_t(n_col)},
+                                               3.0);
+                    CHECK(same(median[i], want.median));
+                    CHECK(count[i] == want.count);
+                }
+            }
+        }
+    }
+}
+
+TEST(rings_hold_the_pixels_at_their_distance_and_on_the_image) {
+    constexpr std::size_t n_row = 41, n_col = 37;
+    for (int kind = 0; kind < 7; ++kind) {
+        const auto image = noise(n_row * n_col, kind, 5);
+        for (const double outer : {0.5, 1.0, 4.3, 9.0, 60.0}) {
+            const double inner = outer > 4.0 ? outer / 2 : 0.0;
+            std::vector<std::int64_t> row, column;
+            for (std::int64_t y = -70; y < 120; y += 7) {
+                row.push_back(y);
+                column.push_back((y * 5) % 61 - 12);
+            }
+            const std::size_t n = row.size();
+            std::vector<float> median(n, -7.0f);
+            std::vector<std::int32_t> count(n, -7);
+            ring_medians({image.data(), n_row, n_col}, {row.data(), n}, {column.data(), n}, inner, outer, 3.0,
+                         {median.data(), n}, {count.data(), n});
+            for (std::size_t i = 0; i < n; ++i) {
+                std::vector<float> pixels;
+                for (std::int64_t y = 0; y < std::int64_t(n_row); ++y) {
+                    for (std::int64_t x = 0; x < std::int64_t(n_col); ++x) {
+                        const double distance =
+                            std::sqrt(double((y - row[i]) * (y - row[i]) + (x - column[i]) * (x - column[i])));
+                        if (distance >= inner && distance < outer) {
+                            pixels.push_back(image[std::size_t(y) * n_col + std::size_t(x)]);
+                        }
+                    }
+                }
+                const Level want = clipped(pixels, 3.0);
+                CHECK(same(median[i], want.median));
+                CHECK(count[i] == want.count);
+            }
+        }
+    }
+}
+
+TEST(a_surface_is_subtracted_in_place_or_alone) {
+    constexpr std::size_t n_row = 9, n_col = 35;
+    const auto image = noise(n_row * n_col, 0, 1), line = noise(6 * n_col, 0, 2);
+    for (std::size_t n_tap = 1; n_tap <= 4; ++n_tap) {
+        const auto weight = noise(n_tap * n_row, 0, 3);
+        std::vector<std::int64_t> start(n_row);
+        for (std::size_t r = 0; r < n_row; ++r) {
+            start[r] = std::int64_t(r % (7 - n_tap));
+        }
+        const Surface surface{{line.data(), 6, n_col}, {start.data(), n_row}, {weight.data(), n_tap, n_row}};
+        std::vector<float> out = image, alone(image.size());
+        subtract_surface({out.data(), n_row, n_col}, surface, {out.data(), n_row, n_col});
+        subtract_surface({}, surface, {alone.data(), n_row, n_col});
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            const std::size_t r = i / n_col;
+            double want = 0.0;
+            for (std::size_t k = 0; k < n_tap; ++k) {
+                want += double(weight[k * n_row + r]) * double(line[(std::size_t(start[r]) + k) * n_col + i % n_col]);
+            }
+            CHECK(std::fabs(double(alone[i]) - want) < 1e-4 * (1.0 + std::fabs(want)));
+            CHECK(out[i] == image[i] - alone[i]);
+        }
+    }
+}
+
+TEST(what_does_not_fit_is_refused) {
+    std::vector<float> image(20, 1.0f), median(4), line(20), weight(4);
+    std::vector<std::int32_t> count(4);
+    std::vector<std::int64_t> edges{0, 2, 4}, past{0, 2, 5}, falling{0, 3, 2}, negative{-1, 2, 4}, start{0, 0, 0, 2};
+    const View2<const float> pixels{image.data(), 4, 5};
+    const View2<float> medians{median.data(), 2, 2};
+    const View2<std::int32_t> counts{count.data(), 2, 2};
+    const auto boxes = [&](const std::vector<std::int64_t>& rows, double sigma, const Surface& surface) {
+        box_medians(pixels, {rows.data(), rows.size()}, {edges.data(), 3}, surface, sigma, medians, counts);
+    };
+    boxes(edges, 3.0, {});
+    for (const auto& rows : {past, falling, negative, std::vector<std::int64_t>{0, 4}}) {
+        CHECK_THROWS(std::invalid_argument, "expected", boxes(rows, 3.0, {}));
+    }
+    CHECK_THROWS(std::invalid_argument, "expected", boxes(edges, 0.0, {}));
+    CHECK_THROWS(std::invalid_argument, "expected", boxes(edges, std::nan(""), {}));
+    const Surface good{{line.data(), 2, 5}, {edges.data(), 3}, {weight.data(), 1, 4}};
+    CHECK_THROWS(std::invalid_argument, "expected", boxes(edges, 3.0, good)); // starts for 3 of 4 rows
+    CHECK_THROWS(std::invalid_argument, "expected",
+                 boxes(edges, 3.0, {{line.data(), 2, 5}, {start.data(), 4}, {weight.data(), 1, 4}})); // past the lines
+    CHECK_THROWS(std::invalid_argument, "expected",
+                 boxes(edges, 3.0, {{line.data(), 4, 5}, {start.data(), 4}, {weight.data(), 1, 3}}));
+    CHECK_THROWS(std::invalid_argument, "expected",
+                 boxes(edges, 3.0, {{line.data(), 4, 4}, {start.data(), 4}, {weight.data(), 1, 4}}));
+    const auto rings = [&](std::int64_t place, double inner, double outer) {
+        ring_medians(pixels, {&place, 1}, {&place, 1}, inner, outer, 3.0, {median.data(), 1}, {count.data(), 1});
+    };
+    rings(2, 0.0, 2.0);
+    CHECK_THROWS(std::invalid_argument, "expected", rings(2, 2.0, 2.0));
+    CHECK_THROWS(std::invalid_argument, "expected", rings(2, -1.0, 2.0));
+    CHECK_THROWS(std::invalid_argument, "expected", rings(2, 0.0, std::nan("")));
+    CHECK_THROWS(std::invalid_argument, "expected", rings(2, 0.0, 1e6));
+    CHECK_THROWS(std::invalid_argument, "expected", rings(std::int64_t{1} << 40, 0.0, 2.0));
+    CHECK_THROWS(std::invalid_argument, "expected", subtract_surface(pixels, good, {image.data(), 4, 5}));
+}
