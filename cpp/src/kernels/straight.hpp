@@ -59,6 +59,7 @@ struct Straight {
         for (size_t at = 0; at < block_series; at += 16) {
             __builtin_prefetch(later + at, 0, 2);
         }
+        __builtin_prefetch(later + block_series - 1, 0, 2); // another line where rows begin within one
         const Complex<Floats> d = load_row<Floats>(from) - reference;
         sum = sum + d;
         squares = {multiply_add(d.re, d.re, squares.re), multiply_add(d.im, d.im, squares.im)};
