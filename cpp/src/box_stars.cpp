@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
 #include <string>
 
 namespace starskope {
@@ -103,6 +106,11 @@ void require_errors(View2<const float> error, View2<const float> flux) {
 void require_stars(View1<const double> time, View2<const float> flux, View2<const float> error) {
     require_rows(flux, "flux");
     require_size(time, flux.n_row, "time");
+    constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
+    if (flux.n_row > most || flux.n_col > most) {
+        throw std::invalid_argument("flux is " + std::to_string(flux.n_row) + " x " + std::to_string(flux.n_col) +
+                                    ": expected at most " + std::to_string(most) + " points and stars");
+    }
     require_times(time);
     require_errors(error, flux);
 }

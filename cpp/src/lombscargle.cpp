@@ -65,8 +65,8 @@ void lomb_scargle(View2<const float> data, const PointWeights& weights, std::siz
     } else if (weights.shared) {
         require_size(weights.shared, data.n_row, "weights");
     }
-    if (data.n_col == 0) {
-        return;
+    if (data.n_col == 0 || (out.n_row == 0 && !extent.count)) {
+        return; // nothing is asked for
     }
     const auto grid = detail::plan_lomb(data.n_row, n_fft);
     const std::vector<float> shared = relative_weights(weights.shared, data.n_row);

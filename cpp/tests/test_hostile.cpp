@@ -178,7 +178,7 @@ TEST(hostile_spectrogram) {
 }
 
 TEST(hostile_lomb_scargle) {
-    attack("lomb_scargle", 2000, [](Attack& a) {
+    attack("lomb_scargle", 1000, [](Attack& a) {
         const std::size_t n_time = a.size(), n_series = a.size(), n_fft = padded(a, n_time);
         const auto data = a.matrix<const float>(n_time, n_series);
         PointWeights weights;
