@@ -63,9 +63,9 @@ class Moments:
 
         Parameters
         ----------
-        frames : array_like, shape (n_time, *shape), or a list of arrays of that shape
+        frames : array_like, shape ``(n_time, *shape)``, or a list of arrays of that shape
             NaN and infinities are missing. Float32 of either byte order is used where it lies.
-        mask : array_like of bool, shape (n_time, *shape), optional
+        mask : array_like of bool, shape ``(n_time, *shape)``, optional
             True where a value is not to be used.
         workers : int
             Threads; -1 for the CPUs of this process.
