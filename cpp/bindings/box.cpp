@@ -11,18 +11,32 @@ View2<T> optional_view2(const py::object& value, const char* name) {
     return value.is_none() ? View2<T>{} : view2<T>(value, name);
 }
 
+template <class Search>
+Search ready(const py::object& time, const py::object& flux, const py::object& error) {
+    const auto times = view1<const double>(time, "time");
+    const auto block = view2<const float>(flux, "flux");
+    const auto errors = optional_view2<const float>(error, "error");
+    const py::gil_scoped_release release;
+    return Search(times, block, errors);
+}
+
+BoxTrials box_trials(const py::object& period, const py::object& duration, int oversample, const py::object& first,
+                     const py::object& last, bool likelihood) {
+    return {
+        .period = view1<const double>(period, "period"),
+        .duration = view1<const double>(duration, "duration"),
+        .oversample = oversample,
+        .first = view1<const std::int32_t>(first, "first"),
+        .last = view1<const std::int32_t>(last, "last"),
+        .objective = likelihood ? BoxObjective::likelihood : BoxObjective::snr,
+    };
+}
+
 } // namespace
 
 void register_box(py::module_& module) {
     py::class_<BoxSearch>(module, "BoxSearch")
-        .def(py::init([](const py::object& time, const py::object& flux, const py::object& error) {
-                 const auto times = view1<const double>(time, "time");
-                 const auto block = view2<const float>(flux, "flux");
-                 const auto errors = optional_view2<const float>(error, "error");
-                 const py::gil_scoped_release release;
-                 return BoxSearch(times, block, errors);
-             }),
-             py::arg("time"), py::arg("flux"), py::arg("error") = py::none())
+        .def(py::init(&ready<BoxSearch>), py::arg("time"), py::arg("flux"), py::arg("error") = py::none())
         .def_property_readonly("weight",
                                [](const BoxSearch& search) {
                                    const View1<const double> weight = search.weight();
@@ -33,14 +47,7 @@ void register_box(py::module_& module) {
             [](const BoxSearch& search, const py::object& period, const py::object& duration, int oversample,
                const py::object& first, const py::object& last, bool likelihood, const py::object& power,
                const py::object& inverted, const py::object& depth, const py::object& index, const py::object& start) {
-                const BoxTrials trials{
-                    .period = view1<const double>(period, "period"),
-                    .duration = view1<const double>(duration, "duration"),
-                    .oversample = oversample,
-                    .first = view1<const std::int32_t>(first, "first"),
-                    .last = view1<const std::int32_t>(last, "last"),
-                    .objective = likelihood ? BoxObjective::likelihood : BoxObjective::snr,
-                };
+                const BoxTrials trials = box_trials(period, duration, oversample, first, last, likelihood);
                 const BoxResult result{
                     .power = optional_view2<float>(power, "power"),
                     .inverted = optional_view2<float>(inverted, "inverted"),
@@ -55,27 +62,13 @@ void register_box(py::module_& module) {
             py::arg("last"), py::arg("likelihood"), py::arg("power") = py::none(), py::arg("inverted") = py::none(),
             py::arg("depth") = py::none(), py::arg("index") = py::none(), py::arg("start") = py::none());
     py::class_<BoxScan>(module, "BoxScan")
-        .def(py::init([](const py::object& time, const py::object& flux, const py::object& error) {
-                 const auto times = view1<const double>(time, "time");
-                 const auto block = view2<const float>(flux, "flux");
-                 const auto errors = optional_view2<const float>(error, "error");
-                 const py::gil_scoped_release release;
-                 return BoxScan(times, block, errors);
-             }),
-             py::arg("time"), py::arg("flux"), py::arg("error") = py::none())
+        .def(py::init(&ready<BoxScan>), py::arg("time"), py::arg("flux"), py::arg("error") = py::none())
         .def(
             "run",
             [](const BoxScan& scan, const py::object& period, const py::object& duration, int oversample,
                const py::object& first, const py::object& last, bool likelihood, const py::object& power,
                const py::object& inverted) {
-                const BoxTrials trials{
-                    .period = view1<const double>(period, "period"),
-                    .duration = view1<const double>(duration, "duration"),
-                    .oversample = oversample,
-                    .first = view1<const std::int32_t>(first, "first"),
-                    .last = view1<const std::int32_t>(last, "last"),
-                    .objective = likelihood ? BoxObjective::likelihood : BoxObjective::snr,
-                };
+                const BoxTrials trials = box_trials(period, duration, oversample, first, last, likelihood);
                 const auto dips = view2<float>(power, "power");
                 const auto rises = optional_view2<float>(inverted, "inverted");
                 const py::gil_scoped_release release;

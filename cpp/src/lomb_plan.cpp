@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <list>
-#include <mutex>
 #include <numbers>
 #include <numeric>
 #include <utility>
@@ -11,11 +9,11 @@
 
 #include "factors.hpp"
 #include "planner.hpp"
+#include "recent_plans.hpp"
 
 namespace starskope::detail {
 namespace {
 
-constexpr std::size_t plans_kept = 8;
 constexpr double support = double(lomb_taps);
 
 // Modified Bessel function of order 0, by its power series: arguments stay below 30.
@@ -101,49 +99,11 @@ Planner::Planner(std::size_t n_time, std::size_t n_fft)
             .taps = taps_.data()};
 }
 
-// Plans in use of late, newest first.
-class Plans {
-  public:
-    std::shared_ptr<const LombGrid> find(std::size_t n_time, std::size_t n_fft) {
-        const std::lock_guard lock(mutex_);
-        for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-            if (entry->n_time == n_time && entry->n_fft == n_fft) {
-                entries_.splice(entries_.begin(), entries_, entry);
-                return entry->grid;
-            }
-        }
-        return nullptr;
-    }
-
-    void add(std::size_t n_time, std::size_t n_fft, std::shared_ptr<const LombGrid> grid) {
-        const std::lock_guard lock(mutex_);
-        entries_.push_front({n_time, n_fft, std::move(grid)});
-        if (entries_.size() > plans_kept) {
-            entries_.pop_back();
-        }
-    }
-
-  private:
-    struct Entry {
-        std::size_t n_time, n_fft;
-        std::shared_ptr<const LombGrid> grid;
-    };
-    std::mutex mutex_;
-    std::list<Entry> entries_;
-};
-
 } // namespace
 
 std::shared_ptr<const LombGrid> plan_lomb(std::size_t n_time, std::size_t n_fft) {
-    static Plans plans;
-    if (auto known = plans.find(n_time, n_fft)) {
-        return known;
-    }
-    // Outside the lock: two threads may make the same plan, and either will do.
-    const auto planner = std::make_shared<const Planner>(n_time, n_fft);
-    std::shared_ptr<const LombGrid> grid(planner, &planner->grid);
-    plans.add(n_time, n_fft, grid);
-    return grid;
+    static RecentPlans<Planner, 8> plans;
+    return plans.of(n_time, n_fft);
 }
 
 } // namespace starskope::detail

@@ -1,20 +1,17 @@
 #include "planner.hpp"
 
 #include <algorithm>
-#include <list>
-#include <mutex>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "fft_tables.hpp"
+#include "recent_plans.hpp"
 
 namespace starskope::detail {
 namespace {
 
 using Complex = std::complex<double>;
-
-constexpr std::size_t plans_kept = 32;
 
 // A grid with the memory of its tables.
 class Planner {
@@ -212,52 +209,14 @@ Planner::Planner(std::size_t n_time, std::size_t n_fft) {
     pairs();
 }
 
-// Plans in use of late, newest first.
-class Plans {
-  public:
-    std::shared_ptr<const FftGrid> find(std::size_t n_time, std::size_t n_fft) {
-        const std::lock_guard lock(mutex_);
-        for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-            if (entry->n_time == n_time && entry->n_fft == n_fft) {
-                entries_.splice(entries_.begin(), entries_, entry);
-                return entry->grid;
-            }
-        }
-        return nullptr;
-    }
-
-    void add(std::size_t n_time, std::size_t n_fft, std::shared_ptr<const FftGrid> grid) {
-        const std::lock_guard lock(mutex_);
-        entries_.push_front({n_time, n_fft, std::move(grid)});
-        if (entries_.size() > plans_kept) {
-            entries_.pop_back();
-        }
-    }
-
-  private:
-    struct Entry {
-        std::size_t n_time, n_fft;
-        std::shared_ptr<const FftGrid> grid;
-    };
-    std::mutex mutex_;
-    std::list<Entry> entries_;
-};
-
 } // namespace
 
 std::shared_ptr<const FftGrid> plan_fft(std::size_t n_time, std::size_t n_fft) {
-    static Plans plans;
+    static RecentPlans<Planner, 32> plans;
     if (n_time == 0 || n_fft % n_time != 0) {
         n_time = n_fft; // padded inside the transform: one plan for all such n_time
     }
-    if (auto known = plans.find(n_time, n_fft)) {
-        return known;
-    }
-    // Outside the lock: two threads may make the same plan, and either will do.
-    const auto planner = std::make_shared<const Planner>(n_time, n_fft);
-    std::shared_ptr<const FftGrid> grid(planner, &planner->grid);
-    plans.add(n_time, n_fft, grid);
-    return grid;
+    return plans.of(n_time, n_fft);
 }
 
 } // namespace starskope::detail

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from starskope.layout.header import parse_header
 if TYPE_CHECKING:
     from starskope.curves.container import LightCurves
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "read_fits", "time_cards", "write_fits"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "check_sums", "own_header", "read_fits", "time_cards", "write_fits"]
 
 FORMAT = "STARSKOPE LIGHT CURVES"
 FORMAT_VERSION = 1
@@ -115,17 +116,9 @@ def read_fits(path: Path, stars: slice | None = None) -> LightCurves:
 
     chosen = stars or slice(None)
     data = path.read_bytes()
-    header = parse_header(data, name=str(path))
-    if header.get("FORMAT") != FORMAT:
-        raise FrameError(f"{path} is a FITS file, but no light curves that starskope wrote")
-    if header.get("FORMATV") != FORMAT_VERSION:
-        raise FrameError(
-            f"{path} has format version {header.get('FORMATV')}, this program reads {FORMAT_VERSION}: update starskope"
-        )
+    header = own_header(path, data, FORMAT, FORMAT_VERSION, "light curves")
     try:
-        unsummed = [k for k, hdu in enumerate(iter_hdus(data, name=str(path))) if "CHECKSUM" not in hdu.header]
-        if unsummed or checksum_note(data, name=str(path)):
-            raise ValueError("its checksums do not agree with its bytes")
+        check_sums(path, data)
         with warnings.catch_warnings(), fits.HDUList.fromstring(data) as file:
             warnings.simplefilter("error")
             length = {"time": header["NTIME"], "star": header["NSTAR"], "xyz": 3}
@@ -154,6 +147,25 @@ def read_fits(path: Path, stars: slice | None = None) -> LightCurves:
             )
     except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, Warning) as error:
         raise FrameError(f"{path} is damaged ({error}): write the light curves again") from error
+
+
+def own_header(path: Path, data: bytes, kind: str, version: int, what: str) -> Mapping[str, Any]:
+    """Return the primary header of a file that this program wrote; FrameError for another kind or version."""
+    header = parse_header(data, name=str(path))
+    if header.get("FORMAT") != kind:
+        raise FrameError(f"{path} is a FITS file, but no {what} that starskope wrote")
+    if header.get("FORMATV") != version:
+        raise FrameError(
+            f"{path} has format version {header.get('FORMATV')}, this program reads {version}: update starskope"
+        )
+    return header
+
+
+def check_sums(path: Path, data: bytes) -> None:
+    """Raise ValueError unless every HDU has a checksum, and it agrees."""
+    unsummed = [k for k, hdu in enumerate(iter_hdus(data, name=str(path))) if "CHECKSUM" not in hdu.header]
+    if unsummed or checksum_note(data, name=str(path)):
+        raise ValueError("its checksums do not agree with its bytes")
 
 
 def _image(

@@ -19,13 +19,10 @@ from astropy.table import Table
 
 from starskope.curves.columns import column_specs, encode_column, plain_json, table_from_specs
 from starskope.curves.container import LightCurves
-from starskope.curves.fits_store import time_cards
+from starskope.curves.fits_store import check_sums, own_header, time_cards
 from starskope.curves.joined import Joined
 from starskope.errors import FrameError
-from starskope.frames.checksums import checksum_note
 from starskope.landing import replacing_file
-from starskope.layout.fits import iter_hdus
-from starskope.layout.header import parse_header
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "is_joined", "read_joined", "write_joined"]
 
@@ -120,17 +117,9 @@ def read_joined(path: Path) -> Joined:
     if not path.exists():
         raise FileNotFoundError(2, "no joined light curves here", str(path))
     data = path.read_bytes()
-    header = parse_header(data, name=str(path))
-    if header.get("FORMAT") != FORMAT:
-        raise FrameError(f"{path} is a FITS file, but no joined light curves that starskope wrote")
-    if header.get("FORMATV") != FORMAT_VERSION:
-        raise FrameError(
-            f"{path} has format version {header.get('FORMATV')}, this program reads {FORMAT_VERSION}: update starskope"
-        )
+    own_header(path, data, FORMAT, FORMAT_VERSION, "joined light curves")
     try:
-        unsummed = [k for k, hdu in enumerate(iter_hdus(data, name=str(path))) if "CHECKSUM" not in hdu.header]
-        if unsummed or checksum_note(data, name=str(path)):
-            raise ValueError("its checksums do not agree with its bytes")
+        check_sums(path, data)
         with warnings.catch_warnings(), fits.HDUList.fromstring(data) as file:
             warnings.simplefilter("error")
             cards = file["POINTS"].header
