@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from aiohttp import ClientPayloadError
 
-__all__ = ["Body", "Lending", "NothingMore", "drop_connection", "open_body"]
+__all__ = ["Body", "Lending", "NothingMore", "drop_connection", "known_connection", "open_body"]
 
 _NEEDED = ("_parser", "_reading_paused", "start_timeout")
 
@@ -60,6 +60,20 @@ class Lending:
     buffer: memoryview
 
 
+def known_connection(response: Any, needed: tuple[str, ...]) -> tuple[Any, Any] | None:
+    """Return protocol and transport beneath an answer whose body comes as it is stored.
+
+    None for one that is chunked or compressed, that is over, or whose protocol lacks a name in `needed`.
+    """
+    connection = response.connection
+    protocol: Any = None if connection is None else connection.protocol
+    transport: Any = None if connection is None else connection.transport
+    is_plain = "transfer-encoding" not in response.headers and "content-encoding" not in response.headers
+    if is_plain and transport is not None and all(hasattr(protocol, name) for name in needed):
+        return protocol, transport
+    return None
+
+
 @contextmanager
 def open_body(response: Any, n_bytes: int, took: Callable[[int], None], lending: Lending | None) -> Iterator[Body]:
     """Take the body of an answer, the short way if that is possible.
@@ -80,13 +94,11 @@ def open_body(response: Any, n_bytes: int, took: Callable[[int], None], lending:
     Body
     """
     stream = response.content
-    connection = response.connection
-    protocol: Any = None if connection is None else connection.protocol
-    transport: Any = None if connection is None else connection.transport
-    is_plain = "transfer-encoding" not in response.headers and "content-encoding" not in response.headers
-    if lending is None or not (is_plain and transport is not None and all(hasattr(protocol, name) for name in _NEEDED)):
+    known = None if lending is None else known_connection(response, _NEEDED)
+    if lending is None or known is None:
         yield _Plain(stream)
         return
+    protocol, transport = known
     early = _drain(stream)
     if stream.is_eof() or protocol._reading_paused or stream.exception() is not None:
         yield _Early(early, stream)

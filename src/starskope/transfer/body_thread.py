@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import ClientPayloadError
 
 from starskope import parallel
-from starskope.transfer.bodies import NothingMore
+from starskope.transfer.bodies import NothingMore, known_connection
 from starskope.transfer.body_line import Line, line_of
 from starskope.transfer.partfile import outlast
 from starskope.transfer.patience import Watch
@@ -41,12 +41,10 @@ def open_body_thread(response: Any, n_bytes: int) -> BodyThread | None:
     n_bytes : int
         Bytes that must come, all of them.
     """
-    connection = response.connection
-    protocol: Any = None if connection is None else connection.protocol
-    transport: Any = None if connection is None else connection.transport
-    is_plain = "transfer-encoding" not in response.headers and "content-encoding" not in response.headers
-    if not (is_plain and transport is not None and all(hasattr(protocol, name) for name in _NEEDED)):
+    known = known_connection(response, _NEEDED)
+    if known is None:
         return None
+    protocol, transport = known
     # Loops of other kinds (Windows, uvloop) read ahead of what they hand out.
     if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop) or not parallel.can_wait():
         return None
