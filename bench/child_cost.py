@@ -1,4 +1,4 @@
-"""What a command costs: wall time, and the CPU time of its process and of all children that it waited for.
+"""What a command costs: wall time, memory, and the CPU time of its process and of all children that it waited for.
 
 Owns the start of such a process and the sum over repeated runs with the start-up taken off. Refuses to know what runs.
 """
@@ -41,6 +41,25 @@ def cost_of(command: Sequence[str], *, environment: Mapping[str, str], log: Path
     if child.returncode:
         raise RuntimeError(f"{command[0]} ended with {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss)
+
+
+def peak_of_tree(command: Sequence[str]) -> float:
+    """Run a command to its good end; return the largest resident set of its process tree in MB."""
+    import psutil
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        watched, peak = psutil.Process(child.pid), 0
+        while child.poll() is None:
+            try:
+                tree = [watched, *watched.children(recursive=True)]
+                peak = max(peak, sum(process.memory_info().rss for process in tree))
+            except psutil.NoSuchProcess:
+                continue
+            time.sleep(0.02)
+        errors = child.stderr.read() if child.stderr else ""
+    if child.returncode not in {0, 1}:
+        raise RuntimeError(f"{command[0]} ended with {child.returncode}: {errors[-2000:]}")
+    return peak / 1e6
 
 
 @dataclass

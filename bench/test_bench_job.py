@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from child_cost import peak_of_tree
 from inputs import FullFrame
 
 from starskope.curves.container import LightCurves
@@ -41,24 +41,6 @@ def demo_sector(endpoint: Endpoint, workspace: Path) -> tuple[SyntheticSector, P
     return sector, root / "catalog.ecsv"
 
 
-def peak_of(command: list[str]) -> float:
-    """Run a command to its good end; return the largest resident set of its process tree in MB."""
-    import psutil
-
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
-        watched, peak = psutil.Process(child.pid), 0
-        while child.poll() is None:
-            try:
-                tree = [watched, *watched.children(recursive=True)]
-                peak = max(peak, sum(process.memory_info().rss for process in tree))
-            except psutil.NoSuchProcess:
-                continue
-            time.sleep(0.02)
-        errors = child.stderr.read() if child.stderr else ""
-    assert child.returncode in {0, 1}, errors[-2000:]
-    return peak / 1e6
-
-
 @pytest.mark.timeout(900)
 def test_job(compare: Compare, endpoint: Endpoint, demo_sector: tuple[SyntheticSector, Path], workspace: Path) -> None:
     sector, catalog = demo_sector
@@ -80,7 +62,7 @@ def test_job(compare: Compare, endpoint: Endpoint, demo_sector: tuple[SyntheticS
             "--endpoint-url",
             endpoint.url,
         ]
-        peaks.append(peak_of([sys.executable, "-m", "starskope", "run", *about, "--workers", "-1", str(out)]))
+        peaks.append(peak_of_tree([sys.executable, "-m", "starskope", "run", *about, "--workers", "-1", str(out)]))
         return out
 
     def check(rival: str, out: Path, n_theirs: int) -> None:
