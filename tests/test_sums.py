@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import subprocess
+import sys
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -58,6 +63,82 @@ def test_sums_do_not_depend_on_the_steps(step: int) -> None:
         assert total.result() == value
         total.update(b"x")
         assert total.result() != value
+
+
+@pytest.mark.parametrize("n_stream", [1, 2, 5, 17, 40])
+def test_md5_of_streams_that_come_together_is_that_of_each(n_stream: int) -> None:
+    rng = np.random.default_rng(n_stream)
+    contents = [rng.bytes(int(rng.integers(400_000))) for _ in range(n_stream)]
+    meet = threading.Barrier(n_stream)
+
+    def look(i: int) -> str:
+        splits, total = np.random.default_rng(i), running_sum("md5")
+        meet.wait()
+        rest = memoryview(contents[i])
+        while rest:
+            n_bytes = int(splits.choice([1, 63, 64, 1024, 1025, 65_537]))
+            total.update(rest[:n_bytes])
+            rest = rest[n_bytes:]
+        return total.result()
+
+    with ThreadPoolExecutor(n_stream) as pool:
+        found = list(pool.map(look, range(n_stream)))
+    assert found == [hashlib.md5(content).hexdigest() for content in contents]
+
+
+def test_md5_of_every_length_about_a_block() -> None:
+    for n_bytes in [*range(201), *range(1000, 1100)]:
+        for first in {0, 1, 63, 64, n_bytes // 2}:
+            total = running_sum("md5")
+            total.update(CONTENT[:first][:n_bytes])
+            total.update(CONTENT[first:n_bytes])
+            assert total.result() == hashlib.md5(CONTENT[:n_bytes]).hexdigest()
+
+
+def test_one_md5_may_be_added_to_by_any_thread() -> None:
+    total = running_sum("md5")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(total.update, [bytes(70_001)] * 50))
+    assert total.result() == hashlib.md5(bytes(70_001 * 50)).hexdigest()
+
+
+def test_md5_takes_contiguous_bytes_alone() -> None:
+    total = running_sum("md5")
+    with pytest.raises(ValueError, match="expected contiguous bytes"):
+        total.update(memoryview(CONTENT)[::2])
+    with pytest.raises(TypeError):
+        total.update("text")  # type: ignore[arg-type]
+    assert total.result() == hashlib.md5(b"").hexdigest()
+
+
+FORKS = """
+import hashlib, os, signal, threading, warnings
+from starskope.transfer.sums import running_sum
+warnings.simplefilter("ignore")  # of forks beside threads: that they work is what is tested
+content = bytes(100_000)
+
+def work():
+    total = running_sum("md5")
+    while True:
+        total.update(content)
+
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+for _ in range(20):
+    if child := os.fork():
+        assert os.waitpid(child, 0)[1] == 0
+    else:
+        signal.alarm(20)
+        total = running_sum("md5")
+        total.update(content)
+        os._exit(total.result() != hashlib.md5(content).hexdigest())
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_md5_goes_on_in_the_child_of_a_fork() -> None:
+    subprocess.run([sys.executable, "-c", FORKS], check=True, timeout=60)
 
 
 def test_the_cheapest_sum_of_the_whole_is_chosen() -> None:

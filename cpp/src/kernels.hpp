@@ -8,6 +8,7 @@
 #include "kernels/box_jobs.hpp"
 #include "kernels/divergence_job.hpp"
 #include "kernels/lomb_job.hpp"
+#include "kernels/md5_job.hpp"
 #include "kernels/sky_jobs.hpp"
 #include "kernels/spectra_jobs.hpp"
 #include "kernels/stack_jobs.hpp"
@@ -57,6 +58,7 @@ struct Kernels {
     void (*box_fold)(const BoxFoldJob&);
     void (*box_join)(const BoxJoinJob&);
     void (*box_scan)(const BoxScanJob&);
+    void (*md5_blocks)(const Md5Job&);
     const DivergenceKernels* divergence;
     const DivergenceKernels* divergence_mixed;
     void (*softplus_sums)(const DivergenceJob&, double* out);

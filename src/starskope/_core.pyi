@@ -223,6 +223,21 @@ class BoxScan:
         bin beside their own.
         """
 
+class Md5Lanes:
+    """Where threads meet whose MD5 sums are computed side by side. Not for use in the child of a fork."""
+
+    def __init__(self) -> None: ...
+
+class Md5:
+    """The MD5 (RFC 1321) of bytes that come in pieces; any thread may call."""
+
+    def __init__(self, lanes: Md5Lanes) -> None: ...
+    def update(self, data: Buffer) -> None:
+        """Add contiguous bytes; returns when they may be overwritten."""
+
+    def digest(self) -> bytes:
+        """Return the 16 bytes of the sum so far."""
+
 class ContrastiveDivergence:
     """A restricted Boltzmann machine that learns.
 

@@ -28,6 +28,7 @@ const Kernels kernels = {
     .box_fold = box_fold,
     .box_join = box_join,
     .box_scan = box_scan,
+    .md5_blocks = md5_blocks,
     .divergence = &divergence,
     .divergence_mixed = &divergence_mixed,
     .softplus_sums = softplus_sums,

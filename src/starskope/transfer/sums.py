@@ -9,12 +9,16 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starskope.transfer.checks import plain_etag
+
+if TYPE_CHECKING:
+    from starskope import _core
 
 __all__ = ["RunningSum", "StoredSum", "choose_sum", "crc64", "crc64_text", "running_sum"]
 
@@ -63,8 +67,9 @@ def choose_sum(headers: Mapping[str, str], etag: str) -> StoredSum | None:
     Returns
     -------
     StoredSum or None
-        In this order: CRC64NVME and CRC32C (0.04 CPU s/GB), CRC32, SHA-256 (0.56), SHA-1, MD5 (1.33). A sum of sums
-        (``-N`` at its end, or of type COMPOSITE) covers parts whose limits are unknown here and does not count.
+        In this order: CRC64NVME and CRC32C (0.04 CPU s/GB), CRC32, SHA-256 (0.56), SHA-1, MD5 (1.25, less
+        where several run: see `running_sum`). A sum of sums (``-N`` at its end, or of type COMPOSITE) covers parts
+        whose limits are unknown here and does not count.
 
     References
     ----------
@@ -89,11 +94,19 @@ def running_sum(name: str) -> RunningSum:
     ------
     ValueError
         For a name that `StoredSum` does not know.
+
+    Notes
+    -----
+    MD5 sums that several threads add to at the same time are computed side by side by one of these threads, while the
+    others wait: 4 together take 0.37 CPU s/GB with AVX-512, 8 take 0.19. It is no use against adversaries, so Pythons
+    restricted to FIPS algorithms have it too.
     """
     if name in _N_CRC_BYTES:
         return _Crc(_crc_function(name), _N_CRC_BYTES[name])
-    if name in (*_DIGESTS, "md5"):
+    if name in _DIGESTS:
         return _Digest(name)
+    if name == "md5":
+        return _Md5()
     raise ValueError(f"{name!r} is no sum: expected one of {', '.join((*_N_CRC_BYTES, *_DIGESTS, 'md5'))}")
 
 
@@ -137,10 +150,32 @@ class _Crc:
 class _Digest:
     def __init__(self, name: str) -> None:
         self._hash = hashlib.new(name, usedforsecurity=False)
-        self._is_hex = name == "md5"
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         self._hash.update(data)
 
     def result(self) -> str:
-        return self._hash.hexdigest() if self._is_hex else base64.b64encode(self._hash.digest()).decode("ascii")
+        return base64.b64encode(self._hash.digest()).decode("ascii")
+
+
+@functools.cache
+def _md5_lanes() -> _core.Md5Lanes:
+    from starskope import _core
+
+    return _core.Md5Lanes()
+
+
+if hasattr(os, "register_at_fork"):
+    # The threads that were at work do not survive a fork.
+    os.register_at_fork(after_in_child=_md5_lanes.cache_clear)
+
+
+class _Md5:
+    def __init__(self) -> None:
+        from starskope import _core
+
+        self._sum = _core.Md5(_md5_lanes())
+        self.update = self._sum.update
+
+    def result(self) -> str:
+        return self._sum.digest().hex()
