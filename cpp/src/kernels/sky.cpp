@@ -1,5 +1,5 @@
 // Levels of the sky: clipped medians of boxes and rings, and the surface through them.
-#include "selection.hpp"
+#include "clipped_median.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
@@ -102,7 +102,7 @@ STARSKOPE_INLINE void fetch(const RingMediansJob& job, size_t star) {
 } // namespace
 
 size_t sky_scratch(size_t n_pixel) {
-    return 2 * (padded_size(n_pixel) + 2 * block) + 4 * few;
+    return 4 * (padded_size(n_pixel) + 2 * block) + 4 * few;
 }
 
 void box_medians(const BoxMediansJob& job) {
@@ -110,10 +110,15 @@ void box_medians(const BoxMediansJob& job) {
         const size_t top = size_t(job.row_edge[i]), bottom = size_t(job.row_edge[i + 1]);
         for (size_t j = 0; j < job.m; ++j) {
             const size_t left = size_t(job.column_edge[j]), width = size_t(job.column_edge[j + 1]) - left;
+            const size_t after = j + 1 < job.m ? size_t(job.column_edge[j + 2]) - (left + width) : 0;
             float* const x = job.scratch;
             size_t n = 0;
             for (size_t row = top; row < bottom; ++row) {
                 const float* pixel = job.image + row * job.row_stride + left;
+                // Rows lie pages apart: those of the next box are asked for while this one is worked on.
+                for (size_t k = 0; k < after; k += 16) {
+                    __builtin_prefetch(pixel + width + k);
+                }
                 if (job.surface.line == nullptr) {
                     __builtin_memcpy(x + n, pixel, width * sizeof(float));
                 } else {
@@ -121,9 +126,9 @@ void box_medians(const BoxMediansJob& job) {
                 }
                 n += width;
             }
+            const size_t room = padded_size(n) + 2 * block;
             pad(x, n);
-            n = keep_within(x, n, -largest_float, largest_float, x);
-            const size_t room = padded_size((bottom - top) * width) + 2 * block;
+            n = finite_values(x, n);
             const ClippedMedian found = clipped_median(x, n, job.sigma, x + room);
             job.median[i * job.m + j] = found.median;
             job.count[i * job.m + j] = int32_t(found.n);
@@ -158,7 +163,7 @@ void ring_medians(const RingMediansJob& job) {
             }
         }
         pad(x, n);
-        n = keep_within(x, n, -largest_float, largest_float, x);
+        n = finite_values(x, n);
         const ClippedMedian found = clipped_median(x, n, job.sigma, spare);
         job.median[star] = found.median;
         job.count[star] = int32_t(found.n);
