@@ -7,9 +7,9 @@ import pytest
 
 from starskope.search.detrended_spectrum import detrend, distinct_peaks, trend_bands
 from starskope.search.fold import box_around, event_sums, phase_sums
-from starskope.search.rednoise import box_means, box_noise
+from starskope.search.rednoise import box_means, split_noise
 from starskope.search.shape import smeared_trapezoid
-from starskope.search.single import matched_box
+from starskope.search.single import matched_box, running_sums, unevenness
 
 
 def _star(seed: int = 1, n: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,19 +90,13 @@ def test_red_noise_is_what_white_noise_leaves(red: float, least: float, most: fl
     time = np.arange(6000) / 48.0
     # A level that holds for half a day is red for boxes of a quarter of a day.
     levels = red * np.repeat(rng.standard_normal(250), 24)
-    noise = box_noise(time, rng.standard_normal(6000) + levels, np.ones(6000), 0.25)
-    assert least <= noise.red <= most
-    assert noise.white == pytest.approx(np.hypot(1.0, red), rel=0.1)
-
-
-def test_a_box_of_more_points_has_less_noise_but_never_less_than_the_red() -> None:
-    time = np.arange(3000) / 48.0
-    rng = np.random.default_rng(6)
-    noise = box_noise(time, rng.standard_normal(3000) + np.repeat(rng.standard_normal(125), 24), np.ones(3000), 0.2)
-    variance = noise.box_variance(np.array([1.0, 10.0, 1e9, 0.0]))
-    assert variance[0] > variance[1] > variance[2]
-    assert variance[2] == pytest.approx(noise.red**2, rel=1e-6)
-    assert np.isinf(variance[3])
+    flux = rng.standard_normal(6000) + levels
+    white, left = split_noise(time, flux, np.ones(6000), 0.25, 0.0, 1.0)
+    assert least <= left <= most
+    assert white == pytest.approx(np.hypot(1.0, red), rel=0.1)
+    # What is expected only decides the time.
+    assert split_noise(time, flux, np.ones(6000), 0.25, np.nan, np.nan) == (white, left)
+    assert split_noise(time, flux, np.ones(6000), 0.25, 7.0, 1e-9) == (white, left)
 
 
 def test_a_trend_leaves_no_trace_and_a_peak_keeps_its_height() -> None:
@@ -155,14 +149,21 @@ def test_the_matched_box_compares_with_its_flanks_and_keeps_off_gaps() -> None:
     time = time[(time < 5.0) | (time > 5.5)]
     rng = np.random.default_rng(8)
     flux, weight = 1e-3 * rng.standard_normal(time.size), rng.uniform(0.5, 1.5, time.size)
-    middle, depth, _, clear = matched_box(time, flux, weight, duration, cadence)
+    sums = running_sums(time, flux, weight, cadence)
+    depth, clear, edges = matched_box(time, sums, duration, cadence)
     for i in (100, 150, 400):
         offset = time - time[i]
         inside = (offset >= -0.125 - 1e-9) & (offset < 0.125 - 1e-9)
         flanks = (offset >= -0.375 - 1e-9) & (offset < 0.375 - 1e-9) & ~inside
         expected = np.average(flux[flanks], weights=weight[flanks]) - np.average(flux[inside], weights=weight[inside])
         assert depth[i] == pytest.approx(expected, abs=1e-15)
-        assert middle[i] == time[i]
+        early, late = ((offset >= k * 0.125 - 1e-9) & (offset < (k + 1) * 0.125 - 1e-9) for k in (-1, 0))
+        before, after = flanks & (offset < 0), flanks & (offset > 0)
+        differences = [
+            abs(np.average(flux[one], weights=weight[one]) - np.average(flux[other], weights=weight[other]))
+            for one, other in ((early, late), (before, after))
+        ]
+        assert unevenness(sums, edges[i], i) == pytest.approx(max(differences), abs=1e-15)
     near_gap = (np.abs(time - 5.0) < 1.4 * duration) | (np.abs(time - 5.5) < 1.4 * duration)
     assert near_gap.any()
     assert not clear[near_gap].any()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from starskope.curves.binning import bin_means, bin_starts
 from starskope.curves.container import LightCurves
 from starskope.curves.masks import BAD_INTERVAL, ENSEMBLE
+from starskope.parallel import map_ranges
+from starskope.search.best_peak import PeriodTrials, best_peak
 from starskope.search.block_result import N_RANGES, BlockSearch
 from starskope.search.box_spectra import BoxSpectra
 from starskope.search.candidate import NONE, PERIODIC, Candidate, field_names
-from starskope.search.detrended_spectrum import detrend, distinct_peaks, trend_bands
-from starskope.search.grids import duration_limits
+from starskope.search.ephemeris import Ephemeris
+from starskope.search.events import sine_gain
 from starskope.search.lone_events import (
     Ranges,
     as_pair,
@@ -28,13 +31,12 @@ from starskope.search.lone_events import (
     with_allowed_periods,
     would_be_claimed,
 )
-from starskope.search.refine import locate
 from starskope.search.series import StarSeries, centred, near_events, usable_errors
 from starskope.search.settings import Grid, SearchSettings, refuse_other_units
-from starskope.search.single import find_dips_by_segment
+from starskope.search.single import find_dips
+from starskope.search.star_points import StarPoints, star_points, upside_down
 from starskope.search.transit_fit import fit_transit
 from starskope.search.verdict import LEAST_EVENTS, passes
-from starskope.search.vetting import Limits, Measured, measure, vet
 
 __all__ = ["BlockSearch", "search_block"]
 
@@ -44,8 +46,8 @@ I32 = NDArray[np.int32]
 
 CALIBRATED_PERIODS = 6000
 """Trial periods of the noise curves behind `false_alarm`: 0.5-13.5 d over a sector."""
-N_PEAKS = 3
-"""Peaks of a spectrum that are looked at; the one whose events stand out most is the candidate."""
+STARS = 16
+"""Stars that a thread takes at a time."""
 MASK_WIDTH = 2.0
 """Durations of a box around an event that are taken out before the next search: a box is shorter than its dip."""
 MASK_MARGIN = 0.5
@@ -148,68 +150,78 @@ def _search_pass(
     errors_left = None if errors is None else errors[:, columns]
     time, means, mean_err = _binned(curves.time, left, errors_left, grid.n_bin)
     spectra = BoxSpectra(time, means, mean_err, grid, workers)
-    bands = trend_bands(grid.periods)
-    allowed = duration_limits(grid.periods, cadence=grid.cadence)
-    again = []
-    for j, star in enumerate(active):
-        errors_j = None if errors_left is None else errors_left[:, j]
-        series = StarSeries.of(star.time, left[:, j], errors_j, grid.cadence, segment)
-        dips_snr, rises_snr = spectra.of(j)
-        if n_pass <= 1:
-            turned = _best(replace(series, flux=-series.flux), rises_snr, grid, bands, allowed)
-            star.inverted, star.inverted_passes = turned.score, float(passes(turned, settings))
-        forbidden = star.time[(curves.quality & FORBIDDEN) != 0]
-        dips, bumps = find_dips_by_segment(binned(series, grid.n_bin), forbidden)
-        dip, bump = (found[0].snr if found else 0.0 for found in (dips, bumps))
-        if n_pass == 0:
-            star.inverted_single = bump
-            star.inverted_single_passes = float(would_be_claimed(bumps, dip, settings))
-        if n_pass == settings.n_candidates:
-            continue
-        best = _best(series, dips_snr, grid, bands, allowed)
-        best = replace(best, same_orbit=float(any(_same_orbit(best, other, series.span) for other in star.found)))
-        ranges: Ranges = []
-        if passes(best, settings):
-            if best.n_transits < LEAST_EVENTS:
-                best, ranges = as_pair(series, best, settings)
-            else:
-                best = fit_transit(series, best)
-        elif best.same_orbit == 0.0 or best.snr < settings.snr_min:
-            lone, apart = lone_candidate(dips, bump, settings)
-            if passes(lone, settings):
-                best, ranges = with_allowed_periods(series, lone, apart, settings)
-        star.found.append(best)
-        star.ranges.append(ranges)
-        if passes(best, settings) or (best.same_orbit > 0.0 and best.snr >= settings.snr_min):
-            again.append(star)
-    return again
+    del means, mean_err
+    a_pass = _Pass(n_pass, grid, PeriodTrials.of(grid), settings, (curves.quality & FORBIDDEN) != 0)
+
+    def search(start: int, stop: int) -> list[_Star]:
+        again = []
+        for j in range(start, stop):
+            errors_j = None if errors_left is None else errors_left[:, j]
+            series = StarSeries.of(active[j].time, left[:, j], errors_j, grid.cadence, segment)
+            if _search_star(active[j], series, spectra.of(j), a_pass):
+                again.append(active[j])
+        return again
+
+    return [star for stars in map_ranges(search, len(active), STARS, workers) for star in stars]
 
 
-def _best(
-    series: StarSeries,
-    statistic: F32,
-    grid: Grid,
-    bands: tuple[NDArray[np.intp], F64],
-    allowed: tuple[F64, F64],
-) -> Candidate:
+class _Pass(NamedTuple):
+    """What a pass is for all of its stars."""
+
+    number: int
+    grid: Grid
+    trials: PeriodTrials
+    settings: SearchSettings
+    forbidden: NDArray[np.bool_]
+
+
+def _search_star(star: _Star, series: StarSeries, spectra: tuple[F32, F32], a_pass: _Pass) -> bool:
+    """Add to a star what a pass finds; say whether it deserves another."""
+    number, grid, trials, settings, forbidden = a_pass
+    dips_snr, rises_snr = spectra
+    points = star_points(series.time, series.flux, series.weight, series.cadence)
+    if number <= 1:
+        turned = _best(upside_down(points), rises_snr, trials, settings)
+        star.inverted, star.inverted_passes = turned.score, float(passes(turned, settings))
+    dips, bumps = find_dips(binned(series, grid.n_bin), star.time[forbidden])
+    dip, bump = (found[0].snr if found else 0.0 for found in (dips, bumps))
+    if number == 0:
+        star.inverted_single = bump
+        star.inverted_single_passes = float(would_be_claimed(bumps, dip, settings))
+    if number == settings.n_candidates:
+        return False
+    best = _best(points, dips_snr, trials, settings)
+    if any(_same_orbit(best, other, series.span) for other in star.found):
+        best = replace(best, same_orbit=1.0)
+    ranges: Ranges = []
+    if passes(best, settings):
+        if best.n_transits < LEAST_EVENTS:
+            best, ranges = as_pair(series, best, settings)
+        else:
+            best = fit_transit(series, best)
+    elif best.same_orbit == 0.0 or best.snr < settings.snr_min:
+        lone, apart = lone_candidate(dips, bump, settings)
+        if passes(lone, settings):
+            best, ranges = with_allowed_periods(series, lone, apart, settings)
+    star.found.append(best)
+    star.ranges.append(ranges)
+    return passes(best, settings) or (best.same_orbit > 0.0 and best.snr >= settings.snr_min)
+
+
+def _best(points: StarPoints, statistic: F32, trials: PeriodTrials, settings: SearchSettings) -> Candidate:
     """Refine and vet the highest peaks of one spectrum; return the one whose events stand out most."""
-    efficiency = detrend(statistic, *bands)
-    best: tuple[Measured, Limits, float] | None = None
-    for i in distinct_peaks(efficiency, grid.periods, series.span, N_PEAKS):
-        period = float(grid.periods[i])
-        step = float(np.max(np.abs(np.diff(1.0 / grid.periods[max(i - 1, 0) : i + 2])), initial=0.0))
-        shortest, longest = (float(limit[i]) for limit in allowed)
-        limits = Limits(float(grid.periods[0]), float(grid.periods[-1]), shortest, longest)
-        start = locate(series, period, shortest, longest)
-        if start is None:
-            continue
-        found = measure(series, start, step, limits)
-        if best is None or found.snr > best[0].snr:
-            best = (found, limits, float(efficiency[i]))
-    if best is None:
-        return Candidate()
-    candidate = vet(series, *best)
-    return replace(candidate, score=_score(candidate.snr, grid.periods.size))
+    dips, sde, vetted = best_peak(points, statistic, trials)
+    if not dips:
+        return Candidate(sde=sde)
+    numbers = vetted._asdict()
+    gain, level = numbers.pop("gain"), numbers.pop("level")
+    # What cannot be claimed needs no comparison with a sine, which costs more than the rest.
+    sine_ratio = math.nan
+    if vetted.snr >= min(settings.snr_min, settings.single_snr_min):
+        sine = sine_gain(points, Ephemeris(vetted.period, vetted.t0, vetted.duration), level)
+        sine_ratio = gain / sine if sine > 0 else math.inf
+    score = _score(vetted.snr, trials.periods.size)
+    return Candidate(kind=PERIODIC, sde=sde, sine_ratio=sine_ratio, score=score, **numbers)
 
 
 def _score(snr: float, n_period: int) -> float:

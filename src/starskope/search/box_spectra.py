@@ -7,6 +7,7 @@ star's spectrum does not depend on how many stars are searched with it. Refuses 
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from starskope.search.box import BoxSearch
@@ -23,6 +24,10 @@ F64 = NDArray[np.float64]
 LONG = 100_000_000
 """Points times periods from which stretches of time are folded: a full batch costs 5 ms per star there and one star
 alone half a second, either way of the other 0.03 s; a sector of half-hour points has 8 million."""
+
+
+_TILE = 32
+"""Periods and stars that are turned around at a time: the first cache holds both sides."""
 
 
 class BoxSpectra:
@@ -50,7 +55,7 @@ class BoxSpectra:
         if time.size * grid.periods.size < LONG:
             search = BoxSearch(time, flux, flux_err, durations=grid.durations, max_duty_cycle=LONGEST_DUTY)
             found = search.periodogram(grid.periods, limits=self._limits, inverted=True, details=False, workers=workers)
-            self._kept = (found.power, _kept(found.inverted_power))
+            self._kept = (_snr(found.power), _snr(_kept(found.inverted_power)))
 
     def of(self, star: int) -> tuple[F32, F32]:
         """Return the signal-to-noise ratio of the best dip and of the best brightening of a star, (n_period,) each.
@@ -58,19 +63,17 @@ class BoxSpectra:
         0 where nothing could be measured.
         """
         if self._kept is not None:
-            dips, rises = (power[:, star] for power in self._kept)
-        else:
-            time, flux, flux_err = self._stars
-            scan = BoxScan(
-                time,
-                flux[:, star : star + 1],
-                None if flux_err is None else flux_err[:, star : star + 1],
-                durations=self._grid.durations,
-                max_duty_cycle=LONGEST_DUTY,
-            )
-            found = scan.spectrum(self._grid.periods, limits=self._limits, inverted=True, workers=self._workers)
-            dips, rises = found[0][:, 0], _kept(found[1])[:, 0]
-        return _snr(dips), _snr(rises)
+            return self._kept[0][star], self._kept[1][star]
+        time, flux, flux_err = self._stars
+        scan = BoxScan(
+            time,
+            flux[:, star : star + 1],
+            None if flux_err is None else flux_err[:, star : star + 1],
+            durations=self._grid.durations,
+            max_duty_cycle=LONGEST_DUTY,
+        )
+        found = scan.spectrum(self._grid.periods, limits=self._limits, inverted=True, workers=self._workers)
+        return _snr(found[0])[0], _snr(_kept(found[1]))[0]
 
 
 def _kept(power: F32 | None) -> F32:
@@ -79,6 +82,15 @@ def _kept(power: F32 | None) -> F32:
     return power
 
 
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _snr(power: F32) -> F32:
-    snr: F32 = np.sqrt(2.0 * np.nan_to_num(power))
-    return snr
+    """Signal-to-noise ratios (n_star, n_period) from gains in log-likelihood (n_period, n_star), NaN as 0."""
+    n_period, n_star = power.shape
+    out = np.empty((n_star, n_period), np.float32)
+    for first in range(0, n_period, _TILE):
+        for first_star in range(0, n_star, _TILE):
+            for i in range(first, min(first + _TILE, n_period)):
+                for star in range(first_star, min(first_star + _TILE, n_star)):
+                    gain = power[i, star]
+                    out[star, i] = np.sqrt(np.float32(2.0) * gain) if gain > 0 else np.float32(0.0)
+    return out

@@ -45,7 +45,8 @@ class Candidate:
     bump : float
         Signal-to-noise ratio of the highest bump at any phase.
     sine_ratio : float
-        Gain of the box, and of that at a significant secondary, over that of a sine and its overtone.
+        Gain of the box, and of that at a significant secondary, over that of a sine and its overtone; NaN where the
+        signal-to-noise ratio is too low for a claim.
     contrast : float
         Signal-to-noise ratio over that of the best inverted box or event of the same star.
     flat_bottom : float

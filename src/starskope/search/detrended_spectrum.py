@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from starskope.search.selection import mad_between, median, median_between
+
 __all__ = ["detrend", "distinct_peaks", "trend_bands"]
 
 F32 = NDArray[np.float32]
@@ -24,6 +26,10 @@ BAND_WIDTH = 0.08
 LEAST_PER_BAND = 150
 """Periods of the grid; a peak of a real signal spans some ten to twenty of them."""
 SAMPLES_PER_BAND = 301
+SAMPLES = 8192
+"""Positions of a spectrum, from which its scatter is taken, and up to twice as many."""
+PROBABLE = 3.0
+"""Efficiency above which the peaks are looked for first; any value gives the same."""
 MAD_TO_SIGMA = 1.4826
 
 
@@ -56,7 +62,27 @@ def trend_bands(periods: F64) -> tuple[NDArray[np.intp], F64]:
     return bands, centres
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _band_medians(statistic: F32, edges: NDArray[np.intp]) -> F64:
+    """Median of up to some 300 to 600 values of each band; each is sought near that of the band before."""
+    medians = np.empty(edges.size - 1)
+    sample, scratch = np.empty(statistic.size), np.empty(statistic.size + 1)
+    before, scatter = np.nan, np.nan
+    for b in range(medians.size):
+        stride = max(1, (edges[b + 1] - edges[b]) // SAMPLES_PER_BAND)
+        n = 0
+        for i in range(edges[b], edges[b + 1], stride):
+            sample[n] = statistic[i]
+            n += 1
+        if b == 0:
+            before, scatter = mad_between(sample, n, np.nan, np.nan, scratch)
+        else:
+            before = median_between(sample, n, before - 0.3 * scatter, before + 0.3 * scatter, scratch)
+        medians[b] = before
+    return medians
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def detrend(statistic: F32, edges: NDArray[np.intp], centres: F64) -> F64:
     """Return the spectrum of one star in units of its scatter about its trend.
 
@@ -76,27 +102,25 @@ def detrend(statistic: F32, edges: NDArray[np.intp], centres: F64) -> F64:
     -----
     The scatter is 1.4826 times the median absolute deviation from the trend over the whole spectrum.
     """
-    n_band = centres.size
-    medians = np.zeros(n_band)
-    for b in range(n_band):
-        length = edges[b + 1] - edges[b]
-        stride = max(1, length // 301)
-        medians[b] = np.median(statistic[edges[b] : edges[b + 1] : stride].astype(np.float64))
-    out = np.zeros(statistic.size)
-    b = 0
-    for i in range(statistic.size):
-        while b + 2 < n_band and i > centres[b + 1]:
-            b += 1
-        if n_band == 1 or i <= centres[0]:
-            trend = medians[0]
-        elif i >= centres[n_band - 1]:
-            trend = medians[n_band - 1]
-        else:
-            share = (i - centres[b]) / (centres[b + 1] - centres[b])
-            trend = medians[b] + share * (medians[b + 1] - medians[b])
-        out[i] = statistic[i] - trend
-    stride = max(1, statistic.size // 8192)
-    scatter = 1.4826 * np.median(np.abs(out[::stride]))
+    n_band, n = centres.size, statistic.size
+    medians = _band_medians(statistic, edges)
+    out = np.empty(n)
+    for b in range(-1, n_band):
+        # Straight lines between the centres, level before the first and after the last.
+        start = 0 if b < 0 else min(int(np.floor(centres[b])) + 1, n)
+        stop = n if b == n_band - 1 else min(int(np.floor(centres[b + 1])) + 1, n)
+        low, high = max(b, 0), min(b + 1, n_band - 1)
+        width = centres[high] - centres[low] if high > low else 1.0
+        for i in range(start, stop):
+            out[i] = statistic[i] - (medians[low] + (i - centres[low]) / width * (medians[high] - medians[low]))
+    stride = max(1, n // SAMPLES)
+    deviation, m = np.empty(n // stride + 1), 0
+    for i in range(0, n, stride):
+        deviation[m] = abs(out[i])
+        m += 1
+    sample = deviation[: m : max(1, m // SAMPLES_PER_BAND)].copy()
+    usual = median(sample, sample.size)
+    scatter = MAD_TO_SIGMA * median_between(deviation, m, 0.8 * usual, 1.2 * usual, np.empty(m + 1))
     if scatter > 0.0:
         out /= scatter
     else:
@@ -104,7 +128,7 @@ def detrend(statistic: F32, edges: NDArray[np.intp], centres: F64) -> F64:
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def distinct_peaks(efficiency: F64, periods: F64, span: float, n_peak: int) -> NDArray[np.intp]:
     """Positions of the highest peaks that are not flanks of each other.
 
@@ -120,16 +144,39 @@ def distinct_peaks(efficiency: F64, periods: F64, span: float, n_peak: int) -> N
     -------
     (up to n_peak,) intp
     """
-    left = efficiency.copy()
-    found = np.zeros(n_peak, np.intp)
-    n = 0
-    for _ in range(n_peak):
-        i = int(np.argmax(left))
-        if not left[i] > 0.0:
+    places, n = _above(efficiency, PROBABLE)
+    found: NDArray[np.intp] = _chosen(efficiency, periods, span, n_peak, places[:n])
+    if found.size < n_peak:
+        places, n = _above(efficiency, 0.0)
+        found = _chosen(efficiency, periods, span, n_peak, places[:n])
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _above(efficiency: F64, least: float) -> tuple[NDArray[np.intp], int]:
+    """Positions above a height, and how many these are."""
+    places, n = np.empty(efficiency.size + 1, np.intp), 0
+    for i in range(efficiency.size):
+        places[n] = i
+        n += int(efficiency[i] > least)
+    return places, n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _chosen(efficiency: F64, periods: F64, span: float, n_peak: int, places: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Choose the highest of these positions, drop its flanks, and so on."""
+    free = np.ones(places.size, np.bool_)
+    found, n = np.zeros(n_peak, np.intp), 0
+    while n < n_peak:
+        best = -1
+        for j in range(places.size):
+            if free[j] and (best < 0 or efficiency[places[j]] > efficiency[best]):
+                best = places[j]
+        if best < 0:
             break
-        found[n] = i
+        found[n] = best
         n += 1
-        for j in range(left.size):
-            if abs(1.0 / periods[j] - 1.0 / periods[i]) < 1.0 / span:
-                left[j] = 0.0
+        for j in range(places.size):
+            if abs(1.0 / periods[places[j]] - 1.0 / periods[best]) < 1.0 / span:
+                free[j] = False
     return found[:n]

@@ -1,58 +1,30 @@
-"""The events of a candidate one by one, and every other phase of its period.
+"""What the events of an ephemeris have in common, and every other phase of its period.
 
-Owns depths per event with red-noise errors, what they have in common, odd against even, the deepest other dip, the
-highest bump, and the comparison with a sine. Refuses verdicts: it returns numbers.
+Owns steadiness, consistency, odd against even, the deepest other dip, the highest bump, and the comparison with a sine.
+Refuses verdicts: it returns numbers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from starskope.search.ephemeris import Ephemeris
 from starskope.search.fold import phase_sums
-from starskope.search.one_ephemeris import observed_events, weighted_mean
-from starskope.search.rednoise import Noise
-from starskope.search.refine import Ephemeris
-from starskope.search.series import StarSeries
-from starskope.search.shape import DipShape
+from starskope.search.one_ephemeris import LEAST_COVERAGE, Measured, weighted_mean
+from starskope.search.selection import median
+from starskope.search.star_points import StarPoints
 
-__all__ = ["Events", "PhaseScan", "least_points", "mean_depth", "measure_events", "odd_even", "scan_phases"]
+__all__ = ["PhaseScan", "n_consistent", "odd_even", "scan_phases", "sine_gain", "steadiness"]
 
 F64 = NDArray[np.float64]
 
-LEAST_COVERAGE = 0.35
-"""An event counts as observed when this much of it is: its own error says how little that may be worth."""
 CELLS_PER_BOX = 4
 PRIMARY_WIDTH = 1.5
 """No secondary is sought within this many durations of the primary's middle: a box is shorter than the dip it fits."""
-
-
-@dataclass(frozen=True, eq=False)
-class Events:
-    """Observed events of one ephemeris.
-
-    Attributes
-    ----------
-    number : (n_event,) int64
-        Mid-transit is ``t0 + number * period``.
-    depth, variance : (n_event,) float64
-        Fraction of the light below the level outside, and the variance with red noise.
-    """
-
-    number: NDArray[np.int64]
-    depth: F64
-    variance: F64
-
-
-class Depth(NamedTuple):
-    """A mean depth, its error from noise alone (``formal``) and with the scatter of the events (``error``)."""
-
-    value: float
-    formal: float
-    error: float
 
 
 class PhaseScan(NamedTuple):
@@ -66,111 +38,100 @@ class PhaseScan(NamedTuple):
         Phase (0 to 1) of the middle of the most significant other dip; NaN without any.
     bump : float
         Signal-to-noise ratio of the highest bump.
-    sine_gain : float
-        Largest gain of a sine and its first overtone among the harmonics of the period that a box may imitate.
     box_gain, secondary_gain : float
-        Gains of the boxes at phase 0 and at the other dip in the same unit.
+        Gains of the boxes at phase 0 and at the other dip, in the unit of `sine_gain`.
     """
 
     coherent: float
     secondary_phase: float
     bump: float
-    sine_gain: float
     box_gain: float
     secondary_gain: float
 
 
-def measure_events(series: StarSeries, at: Ephemeris, shape: DipShape, noise: Noise, level: float) -> Events:
-    """Measure every event of which enough was observed.
-
-    Parameters
-    ----------
-    shape : DipShape
-        What is fitted to each event, its depth free: a box at half-hour cadence would make depths depend on where the
-        cadences fall.
-    level : float
-        Flux outside the events.
-    """
-    least = least_points(at.duration, series.cadence)
-    dip = (shape.length, shape.bottom, shape.smear)
-    return Events(
-        *observed_events(series.time, series.flux - level, series.weight, tuple(at), dip, noise.white, noise.red, least)
-    )
-
-
-def least_points(duration: float, cadence: float) -> float:
-    """Return the points within its duration from which an event counts as observed."""
-    return max(LEAST_COVERAGE * max(duration / cadence, 1.0), 1.0 - 1e-9)
-
-
-def mean_depth(events: Events) -> Depth:
-    """Mean depth weighted by inverse variance; its error grows with the scatter of the events where that is larger.
-
-    Notes
-    -----
-    ``error = formal * max(1, sqrt((chi2 + 3) / (n - 1 + 3)))``: one deep artefact among events of no depth has a large
-    error by its own scatter, while three honest events are not punished for the small number.
-    """
-    return Depth(*weighted_mean(events.depth, events.variance))
-
-
-def steadiness(events: Events) -> float:
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def steadiness(found: Measured) -> float:
     """Mean depth without the event that carries most of it, over that with it; NaN for fewer than two events."""
-    if events.depth.size < 2:
-        return float("nan")
-    w = 1.0 / events.variance
-    moment = w * events.depth
-    without = int(np.argmax(moment))
-    whole = moment.sum() / w.sum()
-    return float((moment.sum() - moment[without]) / (w.sum() - w[without]) / whole)
+    if found.event_depth.size < 2:
+        return np.nan
+    w = 1.0 / found.variance
+    moment = w * found.event_depth
+    without = np.argmax(moment)
+    total, whole = np.sum(w), np.sum(moment)
+    return float((whole - moment[without]) / (total - w[without]) / (whole / total))
 
 
-def n_consistent(events: Events, depth: float) -> int:
-    """Count the events within three sigma and 30 % of a depth, and nearer to it than to nothing or twice it."""
-    off = np.abs(events.depth - depth)
-    return int(np.count_nonzero((off <= 3.0 * np.sqrt(events.variance) + 0.3 * depth) & (events.depth > 0.2 * depth)))
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def n_consistent(found: Measured) -> int:
+    """Count the events within three sigma and 30 % of the depth, and nearer to it than to nothing or twice it."""
+    n, depth = 0, found.depth.value
+    for i in range(found.event_depth.size):
+        one = found.event_depth[i]
+        n += int(abs(one - depth) <= 3.0 * np.sqrt(found.variance[i]) + 0.3 * depth and one > 0.2 * depth)
+    return n
 
 
-def odd_even(events: Events) -> tuple[float, float]:
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def odd_even(found: Measured) -> tuple[float, float]:
     """Depth of the odd minus that of the even events and its error; NaN where one of them is missing."""
-    odd = events.number % 2 != 0
-    parts = [
-        mean_depth(Events(events.number[which], events.depth[which], events.variance[which])) for which in (odd, ~odd)
-    ]
-    return parts[0].value - parts[1].value, float(np.hypot(parts[0].error, parts[1].error))
+    is_odd = found.number % 2 != 0
+    odd = weighted_mean(found.event_depth[is_odd], found.variance[is_odd])
+    even = weighted_mean(found.event_depth[~is_odd], found.variance[~is_odd])
+    return odd.value - even.value, np.hypot(odd.error, even.error)
 
 
-def scan_phases(series: StarSeries, at: Ephemeris, noise: Noise, level: float) -> PhaseScan:
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _cells(at: Ephemeris) -> tuple[int, float]:
+    """Cells of a period, and where the first begins: four to the box, the first four hold the event."""
+    n_cell = max(int(np.rint(CELLS_PER_BOX * at.period / at.duration)), 3 * CELLS_PER_BOX)
+    return n_cell, at.t0 - 0.5 * CELLS_PER_BOX * at.period / n_cell
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def scan_phases(points: StarPoints, found: Measured) -> PhaseScan:
     """Slide the box over all phases: the uniqueness test of a candidate (after Coughlin et al. 2016).
 
     References
     ----------
     Coughlin et al. 2016, doi:10.3847/0067-0049/224/1/12 (model-shift uniqueness test).
     """
-    n_cell = max(round(CELLS_PER_BOX * at.period / at.duration), 3 * CELLS_PER_BOX)
+    at = found.at
+    n_cell, start = _cells(at)
     cell = at.period / n_cell
-    start = at.t0 - 0.5 * CELLS_PER_BOX * cell
-    flux = series.flux - level
-    w, y = phase_sums(series.time, flux, series.weight, at.period, start, n_cell, CELLS_PER_BOX)
-    box_gain = float(y[0] ** 2 / w[0]) if w[0] > 0 and y[0] < 0 else 0.0
-    single_w, single_y = phase_sums(series.time, flux, series.weight, at.period, start, n_cell, 1)
-    gains = 2.0 * np.abs(np.fft.rfft(single_y)) ** 2 / max(float(single_w.sum()), 1e-300)
+    w, y = phase_sums(points.time, points.flux - found.level, points.weight, at.period, start, n_cell, CELLS_PER_BOX)
+    box_gain = y[0] ** 2 / w[0] if w[0] > 0 and y[0] < 0 else 0.0
+    per_event = max(at.duration / points.cadence, 1.0)
+    inside, n = np.empty(n_cell), 0
+    deepest, highest, lowest = -1, 0.0, 0.0
+    for c in range(n_cell):
+        # Weights have mean 1: one event that counts as observed is enough, its error says the rest.
+        if min(c, n_cell - c) * cell > PRIMARY_WIDTH * at.duration and w[c] >= LEAST_COVERAGE * per_event:
+            variance = found.white**2 / w[c] + found.red**2 * min(per_event / w[c], 1.0)
+            inside[n] = -y[c] / w[c] / np.sqrt(variance)
+            if deepest < 0 or inside[n] > highest:
+                deepest, highest = c, inside[n]
+            lowest = min(lowest, inside[n])
+            n += 1
+    if n == 0:
+        return PhaseScan(1.0, np.nan, 0.0, box_gain, 0.0)
+    scratch = inside[:n].copy()
+    middle = median(scratch, n)
+    for i in range(n):
+        scratch[i] = abs(inside[i] - middle)
+    coherent = max(1.0, 1.4826 * median(scratch, n))
+    other_gain = y[deepest] ** 2 / w[deepest] if y[deepest] < 0 else 0.0
+    return PhaseScan(coherent, deepest / n_cell, -lowest / coherent, box_gain, other_gain)
+
+
+def sine_gain(points: StarPoints, at: Ephemeris, level: float) -> float:
+    """Return the largest gain of a sine and its first overtone among the harmonics of the period a box may imitate.
+
+    Twice the gain in log-likelihood where weights are inverse variances.
+    """
+    n_cell, start = _cells(at)
+    w, y = phase_sums(points.time, points.flux - level, points.weight, at.period, start, n_cell, 1)
+    gains = 2.0 * np.abs(np.fft.rfft(y)) ** 2 / max(float(w.sum()), 1e-300)
     # A wave and its first overtone, as spots on two sides of a star make them, for every wave the box may follow.
     n_wave = min(max(int(0.5 * at.period / at.duration), 1), (gains.size - 1) // 2)
     wave = np.arange(1, n_wave + 1)
-    sine_gain = float((gains[wave] + gains[2 * wave]).max())
-    offset = np.minimum(np.arange(n_cell), n_cell - np.arange(n_cell)) * cell
-    per_event = max(at.duration / series.cadence, 1.0)
-    # Weights have mean 1: one event that counts as observed is enough, its error says the rest.
-    usable = (offset > PRIMARY_WIDTH * at.duration) & (w >= LEAST_COVERAGE * per_event)
-    if not usable.any():
-        return PhaseScan(1.0, float("nan"), 0.0, sine_gain, box_gain, 0.0)
-    significance = np.zeros(n_cell)
-    variance = noise.white**2 / w[usable] + noise.red**2 * np.minimum(per_event / w[usable], 1.0)
-    significance[usable] = -y[usable] / w[usable] / np.sqrt(variance)
-    inside = significance[usable]
-    coherent = max(1.0, float(1.4826 * np.median(np.abs(inside - np.median(inside)))))
-    deepest = int(np.argmax(np.where(usable, significance, -np.inf)))
-    bump = max(0.0, float(-inside.min())) / coherent
-    other_gain = float(y[deepest] ** 2 / w[deepest]) if y[deepest] < 0 else 0.0
-    return PhaseScan(coherent, deepest / n_cell, bump, sine_gain, box_gain, other_gain)
+    return float((gains[wave] + gains[2 * wave]).max())

@@ -16,7 +16,38 @@ __all__ = ["box_around", "event_sums", "phase_sums", "ramp"]
 F64 = NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _near_window(
+    time: F64, flux: F64, weight: F64, frequencies: F64, epoch: float, half_window: float, mean: float
+) -> tuple[F64, F64, F64]:
+    """Offsets from the epoch, weights and weighted fluxes of the points that fall into the window at any frequency."""
+    n = time.size
+    offset, w, y = np.empty(n + 1), np.empty(n + 1), np.empty(n + 1)
+    lowest, highest = np.min(frequencies), np.max(frequencies)
+    middle = 0.5 * (lowest + highest)
+    reach = half_window * highest + 1e-9
+    m = 0
+    for i in range(n):
+        from_epoch = time[i] - epoch
+        turns = from_epoch * middle
+        off = abs(turns - np.floor(turns + 0.5))
+        offset[m], w[m], y[m] = from_epoch, weight[i], weight[i] * (flux[i] - mean)
+        # Turns between the frequency in the middle and the others.
+        m += int(off <= reach + abs(from_epoch) * (highest - middle))
+    return offset[:m], w[:m], y[:m]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _may_be_better(w_before: F64, w_after: F64, y_before: F64, y_after: F64, total_w: float, best: float) -> bool:
+    """Say whether a box between two rows of running sums may beat the best: without branches, so in vectors."""
+    found = 0
+    for i in range(w_before.size):
+        y_in, w_in = y_after[i] - y_before[i], w_after[i] - w_before[i]
+        found |= int((y_in < 0.0) & (y_in * y_in * total_w > best * (w_in * (total_w - w_in))))
+    return found != 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def box_around(
     time: F64,
     flux: F64,
@@ -56,6 +87,7 @@ def box_around(
         total_w += weight[i]
         total_y += weight[i] * flux[i]
     mean = total_y / total_w if total_w > 0.0 else 0.0
+    offset, w_near, y_near = _near_window(time, flux, weight, frequencies, epoch, half_window, mean)
     per_cell = n_cell / (2.0 * half_window)
     w = np.zeros(n_cell + 1)
     y = np.zeros(n_cell + 1)
@@ -66,17 +98,19 @@ def box_around(
         y[:] = 0.0
         f = frequencies[j]
         period = 1.0 / f
-        for i in range(time.size):
-            turns = (time[i] - epoch) * f
-            offset = (turns - np.floor(turns + 0.5)) * period
-            if -half_window <= offset < half_window:
-                c = min(int((offset + half_window) * per_cell), n_cell - 1)
-                w[c + 1] += weight[i]
-                y[c + 1] += weight[i] * (flux[i] - mean)
+        for i in range(offset.size):
+            turns = offset[i] * f
+            here = (turns - np.floor(turns + 0.5)) * period
+            if -half_window <= here < half_window:
+                c = min(int((here + half_window) * per_cell), n_cell - 1)
+                w[c + 1] += w_near[i]
+                y[c + 1] += y_near[i]
         for c in range(n_cell):
             w[c + 1] += w[c]
             y[c + 1] += y[c]
         for n in range(least, min(most, n_cell) + 1):
+            if not _may_be_better(w[: n_cell - n + 1], w[n:], y[: n_cell - n + 1], y[n:], total_w, best):
+                continue
             for first in range(n_cell - n + 1):
                 y_in = y[first + n] - y[first]
                 if y_in >= 0.0:
@@ -84,14 +118,14 @@ def box_around(
                 # With the mean taken out depth is -y_in W / (w_in w_out); no division until a box is the best.
                 w_in = w[first + n] - w[first]
                 w_out = total_w - w_in
-                if w_in <= 0.0 or w_out <= 0.0 or y_in * y_in * total_w <= best * w_in * w_out:
+                if w_in <= 0.0 or w_out <= 0.0 or y_in * y_in * total_w <= best * (w_in * w_out):
                     continue
                 best = y_in * y_in * total_w / (w_in * w_out)
                 best_frequency, best_first, best_n = j, first, n
     return best, best_frequency, best_first, best_n
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def ramp(x: float, outer: float, inner: float) -> float:
     """Integrate a trapezoid of depth 1, flat to ``inner`` and ending at ``outer``, from 0 to ``x``."""
     a = min(abs(x), outer)
@@ -101,7 +135,7 @@ def ramp(x: float, outer: float, inner: float) -> float:
     return area if x >= 0.0 else -area
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def event_sums(
     time: F64,
     flux: F64,
@@ -140,12 +174,15 @@ def event_sums(
     inner = outer * bottom
     peak = 2.0 * ramp(0.5 * smear, outer, inner) if length > 0.0 else 1.0
     reach = min(max(0.5, outer + 0.5 * smear) * duration, 0.5 * period)
+    number, offset = np.empty(time.size), np.empty(time.size)
     for i in range(time.size):
-        k = int(np.floor((time[i] - t0) / period + 0.5))
-        offset = time[i] - t0 - k * period
-        if abs(offset) >= reach:
+        number[i] = np.floor((time[i] - t0) / period + 0.5)
+        offset[i] = time[i] - t0 - number[i] * period
+    for i in range(time.size):
+        if abs(offset[i]) >= reach:
             continue
-        x = offset / duration
+        k = int(number[i])
+        x = offset[i] / duration
         inside = abs(x) < 0.5
         if inside:
             count[k - first] += 1.0
@@ -159,7 +196,7 @@ def event_sums(
     return first, count, wm, wmm, wmy
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def phase_sums(time: F64, flux: F64, weight: F64, period: float, t0: float, n_cell: int, n_box: int) -> tuple[F64, F64]:
     """Return sums of the folded light curve in a box that slides over all phases in steps of one cell.
 
@@ -186,6 +223,7 @@ def phase_sums(time: F64, flux: F64, weight: F64, period: float, t0: float, n_ce
     box_y = np.zeros(n_cell)
     for c in range(n_cell):
         for k in range(n_box):
-            box_w[c] += w[(c + k) % n_cell]
-            box_y[c] += y[(c + k) % n_cell]
+            at = c + k if c + k < n_cell else c + k - n_cell
+            box_w[c] += w[at]
+            box_y[c] += y[at]
     return box_w, box_y

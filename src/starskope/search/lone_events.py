@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starskope.curves.binning import bin_starts
+from starskope.search.allowed_periods import allowed_periods
 from starskope.search.block_result import N_RANGES
 from starskope.search.candidate import SINGLE, Candidate
 from starskope.search.fold import event_sums
 from starskope.search.series import StarSeries
 from starskope.search.settings import SearchSettings
-from starskope.search.single import Dip, allowed_periods
+from starskope.search.single import Dip
 from starskope.search.verdict import passes
 
 __all__ = ["Ranges", "as_pair", "binned", "lone_candidate", "with_allowed_periods", "would_be_claimed"]

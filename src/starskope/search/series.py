@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from starskope.search.rednoise import mad_scatter
+from starskope.search.selection import median
 
 __all__ = ["UPWARD_SIGMA", "StarSeries", "centred", "usable_errors"]
 
@@ -95,33 +97,41 @@ def centred(flux: F32, segment: I32 | None = None) -> F32:
     NaN = missing; a star whose median is not positive, or that holds fewer than 16 points or no scatter at all, is NaN
     throughout: there is nothing to search. With ``segment`` (n_time,) this holds for every segment by itself.
     """
+    part = np.zeros(flux.shape[0], np.int64)
+    if segment is not None:
+        part = np.unique(segment, return_inverse=True)[1].astype(np.int64)
+    # A copy: whatever the layout it came in, one compiled loop serves.
+    return np.asarray(_centred(np.array(flux, np.float32), part, int(part.max(initial=-1)) + 1))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _centred(flux: F32, part: NDArray[np.int64], n_part: int) -> F32:
     out = np.full(flux.shape, np.nan, np.float32)
-    parts = (
-        [np.arange(flux.shape[0])] if segment is None else [np.flatnonzero(segment == k) for k in np.unique(segment)]
-    )
+    column, place = np.empty(flux.shape[0] + 1), np.empty(flux.shape[0] + 1, np.int64)
+    scratch = np.empty(flux.shape[0] + 1)
     for star in range(flux.shape[1]):
-        for part in parts:
-            out[part, star] = _centred(flux[part, star].astype(np.float64))
+        for k in range(n_part):
+            n = 0
+            for i in range(flux.shape[0]):
+                column[n], place[n] = flux[i, star], i
+                n += int(np.isfinite(flux[i, star]) and part[i] == k)
+            if n < LEAST_POINTS:
+                continue
+            scratch[:n] = column[:n]
+            level = median(scratch, n)
+            if not level > 0:
+                continue
+            relative = column[:n] / level - 1.0
+            scatter = mad_scatter(relative)
+            if not scatter > 0:
+                # More than half of the points are equal: only their spread can tell whether there is any light.
+                scatter = np.std(relative)
+            if not scatter > 1e-12:
+                continue
+            for i in range(n):
+                if relative[i] <= UPWARD_SIGMA * scatter:
+                    out[place[i], star] = relative[i]
     return out
-
-
-def _centred(column: F64) -> F64:
-    nothing = np.full(column.size, np.nan)
-    valid = np.isfinite(column)
-    if np.count_nonzero(valid) < LEAST_POINTS:
-        return nothing
-    level = float(np.median(column[valid]))
-    if not level > 0:
-        return nothing
-    relative = column / level - 1.0
-    scatter = mad_scatter(relative[valid])
-    if not scatter > 0:
-        # More than half of the points are equal: only their spread can tell whether there is any light to search.
-        scatter = float(relative[valid].std())
-    if not scatter > 1e-12:
-        return nothing
-    with np.errstate(invalid="ignore"):
-        return np.where(relative <= UPWARD_SIGMA * scatter, relative, np.nan)
 
 
 def usable_errors(flux_err: F32 | None, flux: F32) -> F32 | None:

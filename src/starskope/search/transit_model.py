@@ -22,7 +22,8 @@ _ANGLES = 0.5 * math.pi * (_NODES + 1.0)
 _PLACES = 0.5 * (1.0 - np.cos(_ANGLES))
 _SHARES = 0.25 * math.pi * _WEIGHTS * np.sin(_ANGLES)
 # arccos(x) / sqrt(1 - x) for 0 <= x <= 1 as a polynomial in 2 x - 1, to 1e-11: its singularity lies at x = -1.
-_COSINES = np.polynomial.chebyshev.chebinterpolate(lambda t: np.arccos(0.5 * (t + 1.0)) / np.sqrt(0.5 * (1.0 - t)), 11)
+_NEAR = np.polynomial.chebyshev.chebpts1(12)
+_COSINES = np.polynomial.chebyshev.chebfit(_NEAR, np.arccos(0.5 * (_NEAR + 1.0)) / np.sqrt(0.5 * (1.0 - _NEAR)), 11)
 _ARCCOS = tuple(np.polynomial.chebyshev.cheb2poly(_COSINES).tolist())
 
 
@@ -109,7 +110,7 @@ def exposure_moments(exposure: float, length: float) -> tuple[F64, F64]:
     return 0.5 * exposure * nodes, 0.5 * weights
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def transit_depths(
     offset: F64,
     period: float,
@@ -139,13 +140,19 @@ def transit_depths(
     out = np.zeros(offset.size)
     turn = 2.0 * math.pi / period
     cosine_i = min(impact / a_rs, 1.0)
+    upright = 1.0 - cosine_i * cosine_i
+    # The squared sine of the phase at contact: beyond, and on the far side, nothing is covered.
+    contact = ((1.0 + ratio) / a_rs) ** 2 - cosine_i * cosine_i
+    if contact <= 0.0:
+        return out
+    longest = math.asin(math.sqrt(contact / upright)) / turn if contact < upright else 0.25 * period
     for i in range(offset.size):
         total = 0.0
         for k in range(places.size):
-            phase = turn * (offset[i] + places[k])
-            ahead = math.cos(phase)
-            if ahead > 0.0:
-                along, across = math.sin(phase), cosine_i * ahead
-                total += shares[k] * covered_light(a_rs * math.sqrt(along * along + across * across), ratio, u1, u2)
+            here = offset[i] + places[k]
+            if abs(here) < longest:
+                along = math.sin(turn * here)
+                distance = a_rs * math.sqrt(cosine_i * cosine_i + upright * along * along)
+                total += shares[k] * covered_light(distance, ratio, u1, u2)
         out[i] = total
     return out

@@ -88,7 +88,7 @@ def fit_shape_at(
     return Shape(float(at[0]), float(at[1]), float(at[2] * length), cost, variance, math.sqrt(volume))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _residual(
     offset: F64,
     flux: F64,
@@ -116,7 +116,7 @@ def _residual(
     return depths
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _solved(matrix: F64, right: F64) -> F64:
     """Solve three equations by Cramer's rule; NaN where they are singular."""
     a, b, c = matrix[0], matrix[1], matrix[2]
@@ -132,7 +132,7 @@ def _solved(matrix: F64, right: F64) -> F64:
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _descend(
     offset: F64,
     flux: F64,

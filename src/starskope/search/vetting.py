@@ -6,20 +6,20 @@ thresholds of claims: those are the verdict's.
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from typing import NamedTuple
 
-from starskope.search import events as per_event
-from starskope.search.candidate import PERIODIC, Candidate
-from starskope.search.events import Depth, Events, PhaseScan
-from starskope.search.one_ephemeris import measured_at
-from starskope.search.rednoise import Noise
-from starskope.search.refine import Ephemeris, first_event, refine
-from starskope.search.series import StarSeries
-from starskope.search.shape import BOX, DipShape, fit_ephemeris, fit_shape
+import numpy as np
+from numba import njit
 
-__all__ = ["Limits", "Measured", "measure", "vet"]
+from starskope.search.ephemeris import BOX, Ephemeris, Limits, first_event
+from starskope.search.ephemeris_fit import fit_ephemeris
+from starskope.search.events import PhaseScan, n_consistent, odd_even, scan_phases, steadiness
+from starskope.search.one_ephemeris import Depth, Measured, measured_at, observed_events, weighted_mean
+from starskope.search.refine import refine
+from starskope.search.shape import fit_shape
+from starskope.search.star_points import StarPoints
+
+__all__ = ["NOTHING", "Vetted", "measure", "snr", "vet"]
 
 MULTIPLES = (2.0, 3.0, 0.5, 1.0 / 3.0)
 BETTER = 1.15
@@ -34,58 +34,83 @@ NOT_WORSE = 0.95
 FREE_SCATTER = 1.3
 OWN_SIGMA = 4.0
 """From here on a dip at another phase is taken out of the noise."""
-TRANSIT_WIDTH = 2.0
-"""Durations of a box around an event within which nothing counts as quiet."""
 DIFFERENT_SIGMA, DIFFERENT_FRACTION = 5.0, 0.1
 """Odd and even events are two kinds of events beyond this: the period is then twice as long."""
 
 
-class Limits(NamedTuple):
-    """Limits of a search in days: periods, durations."""
+class Vetted(NamedTuple):
+    """A candidate after vetting: the fields of `candidate.Candidate` that the star alone can tell, and two more.
 
-    period_min: float
-    period_max: float
-    duration_min: float
-    duration_max: float
+    Attributes
+    ----------
+    gain : float
+        Of the box, and of that at a significant secondary, to compare with `events.sine_gain`.
+    level : float
+        Mean flux outside.
+    """
 
-
-class Measured(NamedTuple):
-    """A refined candidate with its events and the noise they stand in."""
-
-    at: Ephemeris
-    events: Events
-    depth: Depth
-    shape: DipShape
-    noise: Noise
+    period: float
+    t0: float
+    duration: float
+    depth: float
+    depth_err: float
+    snr: float
+    n_transits: float
+    n_consistent: float
+    steadiness: float
+    odd_even: float
+    odd_even_err: float
+    secondary: float
+    secondary_err: float
+    secondary_phase: float
+    n_secondary: float
+    bump: float
+    flat_bottom: float
+    flat_bottom_max: float
+    length: float
+    period_err: float
+    t0_err: float
+    gain: float
     level: float
 
-    @property
-    def strength(self) -> float:
-        """Squared signal-to-noise ratio by which periods compare; 0 where nothing dips.
 
-        The scatter of the events counts from `FREE_SCATTER` times the noise on: three true events scatter by as much.
-        """
-        if not (self.depth.value > 0 and self.depth.formal > 0):
-            return 0.0
-        return self.squared_snr / max(1.0, self.depth.error / self.depth.formal / FREE_SCATTER) ** 2
-
-    @property
-    def squared_snr(self) -> float:
-        """Squared signal-to-noise ratio with red noise alone; 0 where nothing dips."""
-        return (self.depth.value / self.depth.formal) ** 2 if self.depth.value > 0 and self.depth.formal > 0 else 0.0
-
-    @property
-    def snr(self) -> float:
-        """Signal-to-noise ratio with the scatter of the events; 0 where nothing dips."""
-        return self.depth.value / self.depth.error if self.depth.value > 0 and self.depth.error > 0 else 0.0
+NOTHING = Vetted(*(float("nan"),) * len(Vetted._fields))
 
 
-def measure(series: StarSeries, start: Ephemeris, frequency_step: float, limits: Limits) -> Measured:
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _squared_snr(found: Measured) -> float:
+    """Squared signal-to-noise ratio with red noise alone; 0 where nothing dips."""
+    depth = found.depth
+    return (depth.value / depth.formal) ** 2 if depth.value > 0 and depth.formal > 0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _strength(found: Measured) -> float:
+    """Squared signal-to-noise ratio by which periods compare; 0 where nothing dips.
+
+    The scatter of the events counts from `FREE_SCATTER` times the noise on: three true events scatter by as much.
+    """
+    depth = found.depth
+    if not (depth.value > 0 and depth.formal > 0):
+        return 0.0
+    squared: float = _squared_snr(found)
+    return squared / max(1.0, depth.error / depth.formal / FREE_SCATTER) ** 2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def snr(found: Measured) -> float:
+    """Signal-to-noise ratio with the scatter of the events; 0 where nothing dips."""
+    depth = found.depth
+    return depth.value / depth.error if depth.value > 0 and depth.error > 0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def measure(points: StarPoints, start: Ephemeris, frequency_step: float, limits: Limits) -> Measured:
     """Refine a candidate from the grid and measure its events.
 
     Parameters
     ----------
-    series : StarSeries
+    points : StarPoints
         All points of the star, unbinned.
     start : Ephemeris
         From the grid of the box search.
@@ -93,58 +118,102 @@ def measure(series: StarSeries, start: Ephemeris, frequency_step: float, limits:
         Of that grid at this period, 1/day.
     limits : Limits
     """
-    at = refine(series, start, frequency_step, shortest=limits.duration_min, longest=limits.duration_max)
-    return _at(series, at, BOX)
+    at = refine(points, start, frequency_step, limits.duration_min, limits.duration_max)
+    found: Measured = measured_at(points, at, BOX, np.nan)
+    return found
 
 
-def vet(series: StarSeries, found: Measured, limits: Limits, sde: float) -> Candidate:
-    """Settle the period of a candidate among its multiples and describe it.
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def vet(points: StarPoints, found: Measured, limits: Limits) -> Vetted:
+    """Settle the period of a candidate that dips among its multiples and describe it.
 
     Parameters
     ----------
-    series : StarSeries
+    points : StarPoints
     found : Measured
         From `measure`.
     limits : Limits
-    sde : float
-        Height of the peak.
     """
-    if not found.snr > 0:
-        return Candidate(sde=sde)
-    best = found
+    best, is_settled = found, True
     if found.depth.value > LEAST_SHAPE * found.depth.formal:
-        shape = fit_shape(series, found.at, found.level)
-        best = found = _at(series, found.at, shape)
+        found = measured_at(points, found.at, fit_shape(points, found.at, found.level), np.nan)
+        best = found
         for multiple in MULTIPLES:
-            other = _multiple(series, found.at, shape, multiple, limits)
-            if other is not None and _is_better(other, best):
-                best = other
-        best = _twice_when_alternating(series, best, limits) or best
-    if best is not found:
+            is_tried, other = _multiple(points, found, multiple, limits)
+            if is_tried and _is_better(other, best):
+                best, is_settled = other, False
+        is_alternating, twice = _twice_when_alternating(points, best, limits)
+        if is_alternating:
+            best, is_settled = twice, False
+    if not is_settled:
         # The box that fits two kinds of dips at once fits neither: seek again near the period that was settled.
-        step = best.at.duration / (3.0 * best.at.period * max(series.span, best.at.period))
-        again = measure(series, best.at, step, _durations_of(best.at.period, limits, found.at.period))
-        again = _at(series, again.at, fit_shape(series, again.at, again.level))
-        best = again if again.strength > NOT_WORSE * best.strength else best
-    errors = (math.nan, math.nan)
-    if best.shape is not BOX and best.snr > LEAST_FIT:
-        at, *fitted = fit_ephemeris(series, best.at, best.shape, best.level)
-        better = _at(series, at, fit_shape(series, at, best.level))
-        if better.strength > NOT_WORSE * best.strength:
-            best, errors = better, (fitted[0], fitted[1])
-    scan = per_event.scan_phases(series, best.at, best.noise, best.level)
-    secondary, phase = _secondary(series, best, scan), scan.secondary_phase
-    gain = scan.box_gain
-    if secondary is not None and secondary.depth.value >= OWN_SIGMA * secondary.depth.error:
+        span = points.time[points.time.size - 1] - points.time[0]
+        step = best.at.duration / (3.0 * best.at.period * max(span, best.at.period))
+        again = measure(points, best.at, step, _durations_of(best.at.period, limits, found.at.period))
+        again = measured_at(points, again.at, fit_shape(points, again.at, again.level), np.nan)
+        if _strength(again) > NOT_WORSE * _strength(best):
+            best = again
+    period_err, t0_err = np.nan, np.nan
+    if best.shape.length > 0.0 and snr(best) > LEAST_FIT:
+        at, one_err, other_err = fit_ephemeris(points, best.at, best.shape, best.level)
+        better = measured_at(points, at, fit_shape(points, at, best.level), np.nan)
+        if _strength(better) > NOT_WORSE * _strength(best):
+            best, period_err, t0_err = better, one_err, other_err
+    scan = scan_phases(points, best)
+    n_secondary, secondary = _secondary(points, best, scan.secondary_phase)
+    phase, gain = scan.secondary_phase, scan.box_gain
+    if secondary.value >= OWN_SIGMA * secondary.error:
         # What dips at the same phase every time is no noise, and no sine has two dips as sharp.
         gain += scan.secondary_gain
-        best = _at(series, best.at, best.shape, phase)
-        scan = per_event.scan_phases(series, best.at, best.noise, best.level)._replace(secondary_phase=phase)
-        secondary = _secondary(series, best, scan)
-    sine_ratio = gain / scan.sine_gain if scan.sine_gain > 0 else math.inf
-    return replace(_describe(best, scan, secondary, errors), sde=sde, sine_ratio=sine_ratio)
+        best = measured_at(points, best.at, best.shape, phase)
+        scan = scan_phases(points, best)
+        n_secondary, secondary = _secondary(points, best, phase)
+    vetted: Vetted = _described(best, scan, phase, n_secondary, secondary, gain, (period_err, t0_err))
+    return vetted
 
 
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _described(
+    found: Measured,
+    scan: PhaseScan,
+    secondary_phase: float,
+    n_secondary: int,
+    secondary: Depth,
+    gain: float,
+    errors: tuple[float, float],
+) -> Vetted:
+    at, depth, shape = found.at, found.depth, found.shape
+    error = max(depth.error, depth.formal * scan.coherent)
+    difference, difference_err = odd_even(found)
+    is_shaped = shape.length > 0.0
+    return Vetted(
+        at.period,
+        at.t0,
+        at.duration,
+        depth.value,
+        error,
+        depth.value / error,
+        float(found.number.size),
+        float(n_consistent(found)),
+        steadiness(found),
+        difference,
+        difference_err,
+        secondary.value,
+        max(secondary.error, secondary.formal * scan.coherent),
+        secondary_phase,
+        float(n_secondary),
+        scan.bump,
+        shape.bottom if is_shaped else np.nan,
+        shape.bottom_max if is_shaped else np.nan,
+        shape.length if is_shaped else np.nan,
+        errors[0],
+        errors[1],
+        gain,
+        found.level,
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _is_better(other: Measured, best: Measured) -> bool:
     """Compare two periods of one star.
 
@@ -152,108 +221,56 @@ def _is_better(other: Measured, best: Measured) -> bool:
     (`_twice_when_alternating`), so that their scatter does not count here; it does where a third of them is compared.
     """
     ratio = other.at.period / best.at.period
-    by_scatter = abs(math.log2(ratio) - round(math.log2(ratio))) > 0.1
-    gain = other.strength / best.strength if by_scatter else other.squared_snr / best.squared_snr
-    return gain > (BETTER if ratio > 1.0 else 1.0)
+    by_scatter = abs(np.log2(ratio) - np.rint(np.log2(ratio))) > 0.1
+    gain = _strength(other) / _strength(best) if by_scatter else _squared_snr(other) / _squared_snr(best)
+    return bool(gain > (BETTER if ratio > 1.0 else 1.0))
 
 
-class _Secondary(NamedTuple):
-    depth: Depth
-    n_event: int
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _secondary(points: StarPoints, found: Measured, phase: float) -> tuple[int, Depth]:
+    """Measure the events at the phase of the deepest other dip; none where no other phase was seen (NaN)."""
+    if not np.isfinite(phase):
+        return 0, Depth(np.nan, np.nan, np.nan)
+    at = found.at
+    t0 = first_event(at.t0 + phase * at.period, at.period, points.time[0])
+    other = Ephemeris(at.period, t0, at.duration)
+    number, depth, variance = observed_events(points, other, found.shape, found.white, found.red, found.level)
+    return number.size, weighted_mean(depth, variance)
 
 
-def _secondary(series: StarSeries, found: Measured, scan: PhaseScan) -> _Secondary | None:
-    """Measure the events at the phase of the deepest other dip; None where no other phase was seen."""
-    if not math.isfinite(scan.secondary_phase):
-        return None
-    t0 = first_event(found.at.t0 + scan.secondary_phase * found.at.period, found.at.period, float(series.time[0]))
-    others = per_event.measure_events(series, found.at._replace(t0=t0), found.shape, found.noise, found.level)
-    if others.depth.size == 0:
-        return None
-    return _Secondary(per_event.mean_depth(others), others.depth.size)
-
-
-def _describe(
-    found: Measured,
-    scan: PhaseScan,
-    secondary: _Secondary | None,
-    errors: tuple[float, float],
-) -> Candidate:
-    at, events, depth = found.at, found.events, found.depth
-    shape = None if found.shape is BOX else found.shape
-    error = max(depth.error, depth.formal * scan.coherent)
-    difference, difference_err = per_event.odd_even(events)
-    other = secondary.depth if secondary else Depth(math.nan, math.nan, math.nan)
-    return Candidate(
-        kind=PERIODIC,
-        period=at.period,
-        t0=at.t0,
-        duration=at.duration,
-        depth=depth.value,
-        depth_err=error,
-        snr=depth.value / error,
-        n_transits=float(events.depth.size),
-        n_consistent=float(per_event.n_consistent(events, depth.value)),
-        steadiness=per_event.steadiness(events),
-        odd_even=difference,
-        odd_even_err=difference_err,
-        secondary=other.value,
-        secondary_err=max(other.error, other.formal * scan.coherent),
-        secondary_phase=scan.secondary_phase,
-        bump=scan.bump,
-        n_secondary=float(secondary.n_event) if secondary else 0.0,
-        flat_bottom=shape.bottom if shape else math.nan,
-        flat_bottom_max=shape.bottom_max if shape else math.nan,
-        length=shape.length if shape else math.nan,
-        period_err=errors[0],
-        t0_err=errors[1],
-    )
-
-
-def _at(series: StarSeries, at: Ephemeris, shape: DipShape, other_phase: float = math.nan) -> Measured:
-    """Measure an ephemeris as it is; the noise is taken outside its events and, if given, those at another phase."""
-    level, white, red, *found = measured_at(
-        series.time,
-        series.flux,
-        series.weight,
-        tuple(at),
-        (shape.length, shape.bottom, shape.smear),
-        at.t0 + other_phase * at.period,
-        TRANSIT_WIDTH * at.duration,
-        per_event.least_points(at.duration, series.cadence),
-    )
-    events = Events(*found)
-    return Measured(at, events, per_event.mean_depth(events), shape, Noise(white, red), level)
-
-
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _durations_of(period: float, limits: Limits, before: float) -> Limits:
     """Limits for another period: durations go with its cube root."""
     factor = (period / before) ** (1.0 / 3.0)
-    return limits._replace(
-        duration_min=limits.duration_min * min(factor, 1.0), duration_max=limits.duration_max * factor
+    return Limits(
+        limits.period_min,
+        limits.period_max,
+        limits.duration_min * min(factor, 1.0),
+        limits.duration_max * factor,
     )
 
 
-def _multiple(series: StarSeries, at: Ephemeris, shape: DipShape, multiple: float, limits: Limits) -> Measured | None:
-    """Best of the ephemerides with a multiple of the period that keep some of the events."""
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _multiple(points: StarPoints, found: Measured, multiple: float, limits: Limits) -> tuple[bool, Measured]:
+    """Best of the ephemerides with a multiple of the period that keep some of the events; False where none is tried."""
+    at = found.at
     period = at.period * multiple
     if not limits.period_min <= period <= limits.period_max or at.duration > 0.3 * period:
-        return None
-    start = float(series.time[0])
-    shifts = range(round(multiple)) if multiple > 1 else range(1)
-    tried = [
-        _at(series, Ephemeris(period, first_event(at.t0 + k * at.period, period, start), at.duration), shape)
-        for k in shifts
-    ]
-    return max(tried, key=lambda one: one.strength)
+        return False, found
+    best = found
+    for k in range(int(np.rint(multiple)) if multiple > 1.0 else 1):
+        t0 = first_event(at.t0 + k * at.period, period, points.time[0])
+        one = measured_at(points, Ephemeris(period, t0, at.duration), found.shape, np.nan)
+        if k == 0 or _strength(one) > _strength(best):
+            best = one
+    return True, best
 
 
-def _twice_when_alternating(series: StarSeries, found: Measured, limits: Limits) -> Measured | None:
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _twice_when_alternating(points: StarPoints, found: Measured, limits: Limits) -> tuple[bool, Measured]:
     """Twice the period where odd and even events differ beyond doubt and three of the deeper ones were seen."""
-    difference, error = per_event.odd_even(found.events)
+    difference, error = odd_even(found)
     if not (abs(difference) > DIFFERENT_SIGMA * error and abs(difference) > DIFFERENT_FRACTION * found.depth.value):
-        return None
-    twice = _multiple(series, found.at, found.shape, 2.0, limits)
-    if twice is None or twice.events.depth.size < 3:
-        return None
-    return twice
+        return False, found
+    is_tried, twice = _multiple(points, found, 2.0, limits)
+    return is_tried and twice.number.size >= 3, twice
