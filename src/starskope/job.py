@@ -13,9 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,15 @@ from starskope.conclusions import conclude_signals
 from starskope.errors import FrameError, StarskopeError, TransferError
 from starskope.estimates import check_space
 from starskope.framelist import CcdId, FrameList
+from starskope.frames.beside import beside
 from starskope.frames.decode import Frame, decode_frame
 from starskope.frames.quality import frame_quality
-from starskope.frames.reduce import ReduceSettings, Reference, make_reference, reduce_block
+from starskope.frames.reduce import BlockProduct, BlockReduction, ReduceSettings, Reference, make_reference
 from starskope.frames.stream import FrameSource, open_source, stream
 from starskope.journal import Journal
 from starskope.learning import load_classifier, refuse_other_cadence
 from starskope.outcome import LeftOut, Outcome, claim, finished_outcome, missing_folders, release_empty
-from starskope.parallel import submit
+from starskope.parallel import resolve_workers, submit
 from starskope.products import (
     assemble_products,
     block_arrays,
@@ -248,7 +249,6 @@ class _CcdRun:
         self.science = (slice(0, 0), slice(0, 0))
         self.place: tuple[int | None, int | None] = (None, None)
         self.footprint: Footprint | None = None
-        self.scratch: NDArray[np.float32] | None = None
 
     async def find_reference(self) -> Reference:
         """Read the frame that speaks for all: usable, with a WCS, and of a shape that two frames share.
@@ -320,7 +320,7 @@ class _CcdRun:
         return range(start, min(start + self.config.block_frames, len(self.frames)))
 
     async def reduce(self, reference: Reference, stars: Table) -> None:
-        """Stream every frame of the unfinished blocks, reducing one block while the next is downloaded."""
+        """Stream every frame of the unfinished blocks, reducing each while the next ones are downloaded."""
         n_block = -(-len(self.frames) // self.config.block_frames)
         finished = await _beside(self.journal.finished)
         pending = [number for number in range(n_block) if not finished.get(number)]
@@ -330,66 +330,62 @@ class _CcdRun:
         self.progress.start("frames", len(self.frames), done=len(self.frames) - len(wanted))
         in_flight = self.config.options.bytes_in_flight
         arriving = stream(self.source, wanted, bytes_in_flight=in_flight, workers=self.config.workers)
+        reducing: list[asyncio.Task[None]] = []
         storing: asyncio.Task[None] | None = None
+        # No more planes wait for a thread than there are threads; what follows them stays in flight.
+        threads = asyncio.Semaphore(resolve_workers(self.config.workers))
+        scratch = np.empty((min(self.config.block_frames, len(wanted)), *self.shape), np.float32)
         try:
             async with aclosing(arriving):
                 for number in pending:
-                    good: list[Frame] = []
+                    block = self._begin_block(reference, stars, scratch)
                     left_out: list[LeftOut] = []
                     for index in self._indices(number):
-                        if storing is not None and sum(frame.image.nbytes for frame in good) > in_flight:
-                            await storing
+                        await threads.acquire()
                         arrived, item = await anext(arriving)
                         if arrived != index:
                             raise RuntimeError(f"frame {arrived} came where frame {index} was due")
+                        good: list[Frame] = []
                         arrivals.sort(index, item, good, left_out)
                         del item
-                        if storing is None or storing.done():
-                            await _beside(self._gather, good)
+                        if good:
+                            reducing.append(asyncio.create_task(_reduce(block, len(reducing), good, threads)))
+                        else:
+                            threads.release()
+                    for task in reducing:
+                        await task
+                    # The scratch is free again when this is done, and the next frames need not wait for the disk.
+                    product = await beside(block.finish) if reducing else None
+                    reducing.clear()
                     if storing is not None:
                         await storing
-                    storing = asyncio.create_task(self._store(number, good, left_out, reference, stars, arrivals))
+                    storing = asyncio.create_task(self._store(number, product, left_out, arrivals))
                 if storing is not None:
                     await storing
         finally:
-            if storing is not None and not storing.done():
-                await asyncio.gather(storing, return_exceptions=True)
-            self.scratch = None
+            unfinished = [*reducing, *([] if storing is None else [storing])]
+            await asyncio.gather(*unfinished, return_exceptions=True)
             self.progress.close()
 
-    def _gather(self, good: list[Frame]) -> None:
-        """Move the planes of a block into the one array in which blocks are reduced, when it is free."""
-        if self.scratch is None:
-            self.scratch = np.empty((self.config.block_frames, *self.shape), np.float32)
-        for k, frame in enumerate(good):
-            if not np.may_share_memory(frame.image, self.scratch[k]):
-                self.scratch[k] = frame.image
-                good[k] = replace(frame, image=self.scratch[k])
+    def _begin_block(self, reference: Reference, stars: Table, scratch: NDArray[np.float32]) -> BlockReduction:
+        return BlockReduction(
+            len(scratch), stars, self.reduction, reference, self.config.workers, shape=self.shape, scratch=scratch
+        )
 
     async def _store(
-        self,
-        number: int,
-        good: list[Frame],
-        left_out: Sequence[LeftOut],
-        reference: Reference,
-        stars: Table,
-        arrivals: Arrivals,
+        self, number: int, product: BlockProduct | None, left_out: Sequence[LeftOut], arrivals: Arrivals
     ) -> None:
-        product: Any = None
-        if good:
-            await _beside(self._gather, good)
-            product = await _beside(
-                reduce_block,
-                good,
-                stars,
-                self.reduction,
-                reference,
-                self.config.workers,
-                shape=self.shape,
-                scratch=self.scratch,
-            )
+        if product is not None:
             for index, reason in refused_by(product):
                 arrivals.tell(LeftOut(index, self.frames.names[index], reason))
         arrays = await _beside(block_arrays, product, left_out)
         complete = not any(frame.again for frame in left_out)
         await _beside(self.journal.write, number, arrays, complete=complete)
+
+
+async def _reduce(block: BlockReduction, k: int, good: list[Frame], threads: asyncio.Semaphore) -> None:
+    """Reduce the one frame in `good`, which is let go, and give its thread to the next."""
+    try:
+        await beside(block.add, k, good.pop())
+    finally:
+        threads.release()

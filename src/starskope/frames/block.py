@@ -139,7 +139,7 @@ class BlockProduct:
         return {item.name: value for item in fields(self) if isinstance(value := getattr(self, item.name), np.ndarray)}
 
     @classmethod
-    def empty(
+    def measured_only(
         cls,
         frames: Sequence[Frame],
         radius: Array,
@@ -147,10 +147,13 @@ class BlockProduct:
         measured: NDArray[np.bool_],
         reasons: list[str],
         notes: list[str],
+        light: Sequence[Image],
     ) -> BlockProduct:
-        """Make the product of frames that were judged and not yet measured: every star NaN, no stack."""
-        n, n_star = len(frames), radius.size
-        stars = [np.full((n, n_star), np.nan, dtype=np.float32) for _ in range(5)]
+        """Make the product of frames that were judged and measured, without a stack.
+
+        `light` has flux, error, background, row and column of the stars, one row per frame or more.
+        """
+        stars = [values[: len(frames)] for values in light]
         nothing = np.empty((0, 0), dtype=np.float32)
         return cls(
             index=np.array([frame.index for frame in frames], dtype=np.int64),

@@ -9,6 +9,7 @@ on the number of workers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,27 @@ from starskope.frames.targets import Targets
 from starskope.frames.wcs import TanSip, has_wcs
 from starskope.parallel import map_ranges
 
-__all__ = ["BlockProduct", "ReduceSettings", "Reference", "make_reference", "reduce_block"]
+__all__ = ["BlockProduct", "BlockReduction", "ReduceSettings", "Reference", "make_reference", "reduce_block"]
 
 Image = NDArray[np.float32]
 
+_MISSING = np.float32(np.nan)
 NO_POSITIONS = "no photometry: neither the frame nor another one has a WCS that tells where its stars are"
+
+
+@dataclass(eq=False)
+class _Reduced:
+    """What is known of a frame whose pixels lie in the cube: the frame without them, and what came of it."""
+
+    frame: Frame
+    used: bool
+    measured: bool
+    reason: str
+    note: str
+    model: Background | None = None
+    wcs: TanSip | None = None
+    photographed: bool = False
+    no_photometry: str = ""
 
 
 def make_reference(frame: Frame, settings: ReduceSettings | None = None) -> Reference:
@@ -62,19 +79,10 @@ def reduce_block(
     ----------
     frames : sequence of Frame
         In index order.
-    stars : Table, optional
-        Columns ``ra``, ``dec`` (degrees, ICRS) or ``row``, ``column`` (0-based pixels, the same on every frame), and
-        ``tmag`` if known. Without it only the stack is made.
-    settings : ReduceSettings, optional
-    reference : Reference, optional
-        Serves frames without world coordinates when no frame of the block has any; see `make_reference`.
-    workers : int
-        Threads; -1 for the CPUs of this process. Results have the same bytes for any number.
+    stars, settings, reference, workers, scratch
+        As `BlockReduction` takes them.
     shape : tuple of int, optional
         (n_row, n_col) of the series; without it that of most frames of the block.
-    scratch : ndarray, shape (>= n_frame, n_row, n_col), float32, optional
-        Where to put the background-subtracted frames; overwritten. Frame ``k`` may lie in ``scratch[k]``: it is then
-        subtracted where it lies, and the block takes half the memory. A new array of that size without it.
 
     Returns
     -------
@@ -91,74 +99,181 @@ def reduce_block(
     """
     if not frames:
         raise ValueError("a block needs at least one frame")
-    settings = settings or ReduceSettings()
-    targets = Targets.from_table(stars, settings.radius)
-    used, measured, reasons = quality.judge_frames(
-        frames, shape=shape, excluded=settings.excluded, min_finite=settings.min_finite
-    )
     if shape is None:
-        whole = [frame.image.shape for frame, good in zip(frames, measured, strict=True) if good] or [
-            frames[0].image.shape
-        ]
-        shape = (whole[0][0], whole[0][1])
-    cube = _cube(scratch, len(frames), shape)
-    backgrounds: list[Background | None] = [None] * len(frames)
+        settings = settings or ReduceSettings()
+        _, good, _ = quality.judge_frames(frames, excluded=settings.excluded, min_finite=settings.min_finite)
+        whole = [frame.image.shape for frame, is_good in zip(frames, good, strict=True) if is_good]
+        shape = (whole or [frames[0].image.shape])[0]
+        shape = (shape[0], shape[1])
+    block = BlockReduction(len(frames), stars, settings, reference, workers, shape=shape, scratch=scratch)
+    map_ranges(lambda k, _stop: block.add(k, frames[k]), len(frames), 1, workers)
+    return block.finish()
 
-    def subtract(k: int, _stop: int) -> None:
-        if measured[k]:
-            backgrounds[k] = model = fit_background(frames[k].image, frames[k].science, box=settings.box)
-            model.subtracted_from(frames[k].image, cube[k])
-        else:
-            cube[k] = np.nan
 
-    map_ranges(subtract, len(frames), 1, workers)
-    solutions, notes = _world_coordinates(frames, cube, used, measured, reference, workers)
-    product = BlockProduct.empty(
-        frames,
-        targets.radius,
-        used,
-        measured.copy() if targets.n_star else np.zeros(len(frames), dtype=bool),
-        reasons,
-        notes,
-    )
-    if used.any():
-        offsets = excursions(solutions, used, frames[int(np.argmax(used))].science, product.time)
-        for k in np.flatnonzero(restless(offsets, used, settings.max_offset_px)):
-            used[k] = False
-            reasons[k] = f"points {offsets[k]:.2f} pixels off its neighbours, without a flag"
+class BlockReduction:
+    """A block of frames that is reduced while they come: each frame by itself, then what needs all of them.
 
-    def photograph(k: int, _stop: int) -> None:
-        model = backgrounds[k]
-        if measured[k] and model is not None:
+    Parameters
+    ----------
+    n_frame : int
+        Most frames of the block.
+    stars : Table, optional
+        Columns ``ra``, ``dec`` (degrees, ICRS) or ``row``, ``column`` (0-based pixels, the same on every frame), and
+        ``tmag`` if known. Without it only the stack is made.
+    settings : ReduceSettings, optional
+    reference : Reference, optional
+        Serves frames without world coordinates when no frame of the block has any; see `make_reference`.
+    workers : int
+        Threads; -1 for the CPUs of this process. Results have the same bytes for any number.
+    shape : tuple of int
+        (n_row, n_col) of the series.
+    scratch : ndarray, shape (>= n_frame, n_row, n_col), float32, optional
+        Where to put the background-subtracted frames; overwritten, and free again after `finish`. Frame ``k`` may lie
+        in ``scratch[k]``: it is then subtracted where it lies. A new array of that size without it.
+
+    Notes
+    -----
+    Background, subtraction and apertures of a frame follow each other while it is in the cache; a block at a time, the
+    apertures would wait for memory.
+    """
+
+    def __init__(
+        self,
+        n_frame: int,
+        stars: Any = None,
+        settings: ReduceSettings | None = None,
+        reference: Reference | None = None,
+        workers: int = 1,
+        *,
+        shape: tuple[int, int],
+        scratch: Image | None = None,
+    ) -> None:
+        self._settings = settings or ReduceSettings()
+        self._targets = Targets.from_table(stars, self._settings.radius)
+        self._reference, self._workers, self._shape = reference, workers, shape
+        self._cube = _cube(scratch, n_frame, shape)
+        self._light = [np.full((n_frame, self._targets.n_star), np.nan, np.float32) for _ in range(5)]
+        self._frames: dict[int, _Reduced] = {}
+
+    def add(self, k: int, frame: Frame) -> None:
+        """Reduce frame `k` of the block as far as that needs no other; the frame is not kept.
+
+        Called from several threads at a time, once for each of the first places, which are in index order.
+        """
+        settings = self._settings
+        used, measured, reasons = quality.judge_frames(
+            [frame], shape=self._shape, excluded=settings.excluded, min_finite=settings.min_finite
+        )
+        bare = replace(frame, image=np.broadcast_to(_MISSING, frame.image.shape))
+        self._frames[k] = one = _Reduced(bare, bool(used[0]), bool(measured[0]), reasons[0], frame.note)
+        if not one.measured:
+            self._cube[k] = np.nan
+            return
+        one.model = fit_background(frame.image, frame.science, box=settings.box)
+        one.model.subtracted_from(frame.image, self._cube[k])
+        if has_wcs(frame.header):
             try:
-                measurable = _measure(product, k, frames[k], cube[k], model, solutions[k], targets, settings.ring)
-                product.reasons[k] = product.reasons[k] or ("" if measurable else NO_POSITIONS)
-            except FrameError as error:  # a damaged card: its stack may use the pixels, its photometry has no errors
-                measurable, product.reasons[k] = False, f"no photometry: {error}"
-            product.measured[k] = measurable
+                one.wcs = TanSip.from_header(frame.header)
+            except FrameError as error:
+                one.note = _joined(one.note, str(error))
+        if one.wcs is not None:
+            self._photograph(k)
 
-    if targets.n_star:
-        map_ranges(photograph, len(frames), 1, workers)
-    for k in np.flatnonzero(~used & measured):
-        cube[k] = np.nan  # flagged frames are measured, and stay out of the stack
-    clipped = clip_series(
-        cube,
-        method=settings.method,
-        sigma=settings.sigma,
-        max_iters=settings.max_iters,
-        center=settings.center,
-        workers=workers,
-    )
-    is_median = settings.method == "median" and clipped.median is not None
-    product.image = clipped.median if is_median and clipped.median is not None else clipped.mean
-    product.std, product.count = clipped.std, clipped.count
-    product.background_image = _mean_background(
-        [model for model, good in zip(backgrounds, used, strict=True) if good], shape
-    )
-    product.n_used = int(used.sum())
-    first = int(np.argmax(used)) if used.any() else 0
-    product.header = _header(frames[first].header, solutions[first])
-    return product
+    def finish(self) -> BlockProduct:
+        """Do what needs all frames: world coordinates that are missing, restless frames, the clipped stack."""
+        frames = [self._frames[k] for k in range(len(self._frames))]
+        cube = self._cube[: len(frames)]
+        self._leave_out_repeated(frames)
+        lacking = [k for k, one in enumerate(frames) if one.measured and one.wcs is None]
+        if lacking:
+            _borrow_coordinates(frames, lacking, cube, self._reference, self._workers)
+            map_ranges(lambda i, _stop: self._photograph(lacking[i]), len(lacking), 1, self._workers)
+        used = np.array([one.used for one in frames])
+        product = BlockProduct.measured_only(
+            [one.frame for one in frames],
+            self._targets.radius,
+            used,
+            np.array([one.photographed for one in frames]),
+            [one.reason for one in frames],
+            [one.note for one in frames],
+            self._light,
+        )
+        if used.any():
+            science = frames[int(np.argmax(used))].frame.science
+            offsets = excursions([one.wcs for one in frames], used, science, product.time)
+            for k in np.flatnonzero(restless(offsets, used, self._settings.max_offset_px)).tolist():
+                used[k] = False
+                product.reasons[k] = f"points {offsets[k]:.2f} pixels off its neighbours, without a flag"
+        for k, one in enumerate(frames):
+            if one.measured and self._targets.n_star:
+                no_light = "" if one.photographed else NO_POSITIONS
+                product.reasons[k] = one.no_photometry or product.reasons[k] or no_light
+            if one.measured and not used[k]:
+                cube[k] = np.nan  # flagged frames are measured, and stay out of the stack
+        self._stack(product, frames, cube)
+        return product
+
+    def _leave_out_repeated(self, frames: Sequence[_Reduced]) -> None:
+        """Take back the later one of two frames that start at the same time."""
+        seen: dict[float, Frame] = {}
+        for k, one in enumerate(frames):
+            if not one.measured or not np.isfinite(one.frame.start):
+                continue
+            first = seen.setdefault(one.frame.start, one.frame)
+            if first is not one.frame:
+                one.used = one.measured = one.photographed = False
+                one.reason = f"same start time as frame {first.index} ({first.name}): a duplicate"
+                one.note, one.wcs, one.model, one.no_photometry = one.frame.note, None, None, ""
+                self._cube[k] = np.nan
+                for values in self._light:
+                    values[k] = np.nan
+
+    def _photograph(self, k: int) -> None:
+        """Measure the stars on a frame, if they can be placed."""
+        one, targets, image = self._frames[k], self._targets, self._cube[k]
+        placed = targets.positions(one.wcs) if targets.n_star else None
+        if placed is None or one.model is None:
+            return
+        row, column = placed
+        header = one.frame.header
+        try:
+            got = photometry.measure(
+                image,
+                one.model.at(row, column),
+                row,
+                column,
+                targets.radius,
+                exposure_s=one.frame.exposure_s,
+                read_noise_e=photometry.read_noise(header, column),
+                n_read=photometry.n_readout(header),
+                ring=self._settings.ring,
+            )
+        except FrameError as error:  # a damaged card: its stack may use the pixels, its photometry has no errors
+            one.no_photometry = f"no photometry: {error}"
+            return
+        one.photographed = True
+        found: tuple[NDArray[Any], ...] = (got.flux, got.flux_err, got.background, row, column)
+        for values, mine in zip(self._light, found, strict=True):
+            values[k] = mine
+
+    def _stack(self, product: BlockProduct, frames: Sequence[_Reduced], cube: Image) -> None:
+        settings, used = self._settings, product.used
+        clipped = clip_series(
+            cube,
+            method=settings.method,
+            sigma=settings.sigma,
+            max_iters=settings.max_iters,
+            center=settings.center,
+            workers=self._workers,
+        )
+        is_median = settings.method == "median" and clipped.median is not None
+        product.image = clipped.median if is_median and clipped.median is not None else clipped.mean
+        product.std, product.count = clipped.std, clipped.count
+        models = [one.model for one, good in zip(frames, used, strict=True) if good]
+        product.background_image = _mean_background(models, self._shape)
+        product.n_used = int(used.sum())
+        first = frames[int(np.argmax(used)) if used.any() else 0]
+        product.header = _header(first.frame.header, first.wcs)
 
 
 def _cube(scratch: Image | None, n_frame: int, shape: tuple[int, int]) -> Image:
@@ -173,87 +288,41 @@ def _cube(scratch: Image | None, n_frame: int, shape: tuple[int, int]) -> Image:
     return scratch[:n_frame]
 
 
-def _world_coordinates(
-    frames: Sequence[Frame],
-    cube: Image,
-    used: NDArray[np.bool_],
-    measured: NDArray[np.bool_],
-    reference: Reference | None,
-    workers: int,
-) -> tuple[list[TanSip | None], list[str]]:
-    """Find the WCS of each measured frame: its own, else the nearest frame's of the block, else the reference's."""
-    solutions: list[TanSip | None] = [None] * len(frames)
-    notes = [frame.note for frame in frames]
-    for k in np.flatnonzero(measured).tolist():
-        if has_wcs(frames[k].header):
-            try:
-                solutions[k] = TanSip.from_header(frames[k].header)
-            except FrameError as error:
-                notes[k] = _joined(notes[k], str(error))
-    known = [k for k, solution in enumerate(solutions) if solution is not None]
+def _borrow_coordinates(
+    frames: Sequence[_Reduced], missing: Sequence[int], cube: Image, reference: Reference | None, workers: int
+) -> None:
+    """Find the WCS of frames that have none: the nearest frame's of the block, else the reference's."""
+    known = [k for k, one in enumerate(frames) if one.wcs is not None]
     # Flagged frames are the ones that smear: a neighbour without flags is the better reference, if there is one.
-    steady = [k for k in known if used[k]] or known
-    missing = [k for k in np.flatnonzero(measured).tolist() if solutions[k] is None]
-    nearest = {
-        k: min(steady, key=lambda other: (abs(frames[other].index - frames[k].index), other)) for k in missing if steady
-    }
+    steady = [k for k in known if frames[k].used] or known
+    index = [one.frame.index for one in frames]
+    nearest = {k: min(steady, key=lambda other: (abs(index[other] - index[k]), other)) for k in missing if steady}
     guides: dict[int, Reference] = {}
     sources = sorted(set(nearest.values()))
 
     def guide(start: int, _stop: int) -> None:
         k = sources[start]
-        wcs = solutions[k]
+        frame, wcs = frames[k].frame, frames[k].wcs
         if wcs is not None:
-            guides[k] = make_guides(frames[k].index, frames[k].name, wcs, cube[k], frames[k].science)
+            guides[k] = make_guides(frame.index, frame.name, wcs, cube[k], frame.science)
 
     map_ranges(guide, len(sources), 1, workers)
 
     def solve(start: int, _stop: int) -> None:
         k = missing[start]
+        one = frames[k]
         source = guides[nearest[k]] if k in nearest else reference
         if source is None:
-            notes[k] = _joined(notes[k], "no WCS, and no frame to take one from")
+            one.note = _joined(one.note, "no WCS, and no frame to take one from")
             return
-        solutions[k], note = solve_wcs(cube[k], source)
-        notes[k] = _joined(notes[k], note)
+        one.wcs, note = solve_wcs(cube[k], source)
+        one.note = _joined(one.note, note)
 
     map_ranges(solve, len(missing), 1, workers)
-    return solutions, notes
 
 
 def _joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
-
-
-def _measure(
-    product: BlockProduct,
-    k: int,
-    frame: Frame,
-    image: Image,
-    model: Background,
-    wcs: TanSip | None,
-    targets: Targets,
-    ring: tuple[float, float] | None,
-) -> bool:
-    """Fill row k of the product; False where the stars cannot be placed."""
-    placed = targets.positions(wcs)
-    if placed is None:
-        return False
-    row, column = placed
-    got = photometry.measure(
-        image,
-        model.at(row, column),
-        row,
-        column,
-        targets.radius,
-        exposure_s=frame.exposure_s,
-        read_noise_e=photometry.read_noise(frame.header, column),
-        n_read=photometry.n_readout(frame.header),
-        ring=ring,
-    )
-    product.flux[k], product.flux_err[k], product.background[k] = got.flux, got.flux_err, got.background
-    product.row[k], product.column[k] = row, column
-    return True
 
 
 def _mean_background(models: Sequence[Background | None], shape: tuple[int, int]) -> Image:
