@@ -37,9 +37,9 @@ def hann(n: int) -> F32:
 
 
 def rfft(x: F32, n_fft: int) -> NDArray[np.complex128]:
-    real, imaginary = np.empty((2, n_fft // 2 + 1, x.shape[1]), np.float32)
-    _core.rfft(x, real, imaginary, n_fft)
-    return real + 1j * imaginary.astype(np.float64)
+    out = np.empty((n_fft // 2 + 1, x.shape[1]), np.complex64)
+    _core.rfft(x, out, n_fft)
+    return out.astype(np.complex128)
 
 
 def power(x: F32, window: F32 | None, n_fft: int) -> F32:

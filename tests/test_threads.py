@@ -184,7 +184,7 @@ def test_eight_threads_at_once_get_the_same_bytes(name: str) -> None:
 
 
 LONG_CALLS = (
-    *("aperture_sums", "clip", "decode_plane", "rfft", "power_spectrum", "spectrogram", "lomb_scargle"),
+    *("aperture_sums", "clip", "decode_plane", "rfft", "irfft", "fft", "power_spectrum", "spectrogram", "lomb_scargle"),
     *("box_search_stars", "box_search_run", "box_scan_run", "learn", "hidden_probabilities", "free_energy", "gibbs"),
 )
 
@@ -202,7 +202,8 @@ def long_calls() -> dict[str, Callable[[], None]]:
     limits: dict[str, Any] = {"sigma_low": 1.5, "sigma_high": 1.5, "max_iters": 50, "center": "median"}
     many = np.tile(data[:1024, :512], (1, 32))
     power, periodogram = np.empty((513, 16384), np.float32), np.empty((512, 16384), np.float32)
-    imaginary, segments = np.empty_like(power), np.empty((15, 65, 16384), np.float32)
+    halves, segments = np.empty((513, 16384), np.complex64), np.empty((15, 65, 16384), np.float32)
+    back, turned = np.empty((1024, 16384), np.float32), np.empty((513, 16384), np.complex64)
     time_of_many = 0.02 * np.arange(1024.0)
     stars = _core.BoxSearch(time_of_many[:64], many[:64])
     scan = _core.BoxScan(time_of_many, many[:, :256])
@@ -221,7 +222,9 @@ def long_calls() -> dict[str, Callable[[], None]]:
         "free_energy": lambda: _core.free_energy(pixels, **machine, gaussian=False, out=energies),
         "gibbs": lambda: _core.gibbs(pixels, **machine, gaussian=False, **draws, out=units),
         "box_scan_run": lambda: scan.run(**box_trials(), power=boxes[:, :256]),
-        "rfft": lambda: _core.rfft(many, power, imaginary, 1024),
+        "rfft": lambda: _core.rfft(many, halves, 1024),
+        "irfft": lambda: _core.irfft(halves, back, 1024),
+        "fft": lambda: _core.fft(halves, turned, 513),
         "power_spectrum": lambda: _core.power_spectrum(many, power, None, 1024),
         "spectrogram": lambda: _core.spectrogram(many, segments, None, 128, 64),
         "lomb_scargle": lambda: _core.lomb_scargle(many, None, periodogram, 1024),

@@ -153,11 +153,11 @@ def atol_mixed(n_step: int, magnitude: float, *, rate: float, n_row: int) -> flo
     return atol_trained(n_step, magnitude) + 2.0 * rate * magnitude * 2.0**-9 / n_row
 
 
-def rtol_transform(n: int) -> float:
-    """Relative L2 error of a float32 Fourier transform of n points.
+def rtol_transform(n: int, dtype: DTypeLike = np.float32) -> float:
+    """Relative L2 error of a Fourier transform of n points, forward or backward, in ``dtype``.
 
     Errors of the log2 n levels of butterflies and twiddles add up like a random walk, each about one roundoff against
     the whole (Higham, Accuracy and Stability, sec. 24.1); a large prime is two transforms of up to four times its
     length.
     """
-    return 3.0 * unit_roundoff(np.float32) * math.sqrt(math.log2(max(n, 2)))
+    return 3.0 * unit_roundoff(dtype) * math.sqrt(math.log2(max(n, 2)))

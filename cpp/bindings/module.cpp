@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     starskope::bindings::register_sky(module);
     starskope::bindings::register_box(module);
     starskope::bindings::register_spectra(module);
+    starskope::bindings::register_transforms(module);
     starskope::bindings::register_divergence(module);
     starskope::bindings::register_md5(module);
 }

@@ -11,6 +11,7 @@ void register_photometry(pybind11::module_& module);
 void register_sky(pybind11::module_& module);
 void register_box(pybind11::module_& module);
 void register_spectra(pybind11::module_& module);
+void register_transforms(pybind11::module_& module);
 void register_divergence(pybind11::module_& module);
 void register_md5(pybind11::module_& module);
 

@@ -47,16 +47,6 @@ void require_segments(const py::object& out, std::size_t n_time, std::size_t seg
 
 void register_spectra(py::module_& module) {
     module.def(
-        "rfft",
-        [](const py::object& data, const py::object& real, const py::object& imaginary, py::ssize_t n_fft) {
-            const auto block = view2<const float>(data, "data");
-            const auto re = view2<float>(real, "real"), im = view2<float>(imaginary, "imaginary");
-            const std::size_t n = length(n_fft, "n_fft");
-            const py::gil_scoped_release release;
-            rfft(block, n, re, im);
-        },
-        py::arg("data"), py::arg("real"), py::arg("imaginary"), py::arg("n_fft"));
-    module.def(
         "power_spectrum",
         [](const py::object& data, const py::object& out, const py::object& window, py::ssize_t n_fft) {
             const auto block = view2<const float>(data, "data");

@@ -1,6 +1,7 @@
 #include "fft_tables.hpp"
 
 #include <cmath>
+#include <numbers>
 #include <numeric>
 #include <utility>
 
@@ -8,12 +9,31 @@ namespace starskope::detail {
 namespace {
 
 using Complex = std::complex<double>;
-constexpr double pi = 3.14159265358979323846;
+constexpr double pi = std::numbers::pi;
 
 } // namespace
 
 Complex root(std::uint64_t j, std::uint64_t n) {
-    return std::polar(1.0, -2.0 * pi * double(j % n) / double(n));
+    // By eighths of a turn: the angle that is rounded stays below 1, and equal parts come out equal.
+    j %= n;
+    const std::uint64_t eighth = 8 * j / n;
+    const auto part = [n](std::uint64_t i) { return 2.0 * pi * double(i) / double(n); };
+    // Distance from the nearest multiple of a quarter, in units of 1 / (4 n) of a turn where it must stay whole.
+    const std::uint64_t quarter = (eighth + 1) / 2 % 4, four = 4 * j;
+    const std::uint64_t centre = (eighth + 1) / 2 * n;
+    const bool after = four >= centre;
+    const double angle = part(after ? four - centre : centre - four) / 4.0;
+    const double c = std::cos(angle), s = after ? std::sin(angle) : -std::sin(angle);
+    switch (quarter) {
+    case 0:
+        return {c, -s};
+    case 1:
+        return {-s, -c};
+    case 2:
+        return {-c, s};
+    default:
+        return {s, c};
+    }
 }
 
 Indices reversed(const FftTile& tile) {
@@ -121,21 +141,25 @@ FftSplit Tables::split(const Split& lengths, bool turned) {
 
 namespace {
 
-// The transform of a kernel: plain, since it is taken once.
-std::vector<Complex> plain_transform(const std::vector<Complex>& x) {
+using LongComplex = std::complex<long double>;
+
+// The transform of a kernel: plain, since it is taken once, and with digits to spare, since every transform inherits
+// its errors. `roots` (n * step,) are those of unity.
+std::vector<LongComplex> plain_transform(const std::vector<LongComplex>& x, const std::vector<LongComplex>& roots,
+                                         std::size_t step) {
     const std::size_t n = x.size();
     if (n == 1) {
         return x;
     }
     const std::size_t p = smallest_prime(n), m = n / p;
-    std::vector<Complex> out(n), part(m);
+    std::vector<LongComplex> out(n), part(m);
     for (std::size_t r = 0; r < p; ++r) {
         for (std::size_t j = 0; j < m; ++j) {
             part[j] = x[r + p * j];
         }
-        part = plain_transform(part);
+        part = plain_transform(part, roots, step * p);
         for (std::size_t k = 0; k < n; ++k) {
-            out[k] += root(std::uint64_t{r} * k, n) * part[k % m];
+            out[k] += roots[r * k % n * step] * part[k % m];
         }
     }
     return out;
@@ -153,11 +177,19 @@ FftConvolution Tables::convolution(const std::vector<Complex>& sequence) {
     result.split = split(lengths, true);
     result.n_row = std::uint32_t(rows_of(result.split));
     const Indices column = reversed(result.split.columns), row = reversed(result.split.rows);
-    const std::vector<Complex> transformed = plain_transform(sequence);
+    std::vector<LongComplex> roots;
+    for (std::size_t j = 0; j < length; ++j) {
+        const long double angle =
+            -2.0L * std::numbers::pi_v<long double> * static_cast<long double>(j) / static_cast<long double>(length);
+        roots.emplace_back(std::cos(angle), std::sin(angle));
+    }
+    const std::vector<LongComplex> transformed =
+        plain_transform(std::vector<LongComplex>(sequence.begin(), sequence.end()), roots, 1);
     std::vector<Complex> kernel(length);
     for (std::size_t k = 0; k < length; ++k) {
         const std::size_t n_column = column.size();
-        kernel[column[k % n_column] * row.size() + row[k / n_column]] = transformed[k] / double(length);
+        kernel[column[k % n_column] * row.size() + row[k / n_column]] =
+            Complex(transformed[k] / static_cast<long double>(length));
     }
     result.kernel = keep(kernel);
     return result;

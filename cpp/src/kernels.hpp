@@ -12,6 +12,7 @@
 #include "kernels/sky_jobs.hpp"
 #include "kernels/spectra_jobs.hpp"
 #include "kernels/stack_jobs.hpp"
+#include "kernels/transform_jobs.hpp"
 
 namespace starskope::detail {
 
@@ -47,6 +48,10 @@ struct Kernels {
     void (*subtract_surface)(const SurfaceJob&);
     size_t (*spectrum_scratch)(const FftGrid& grid);
     void (*spectra)(const SpectrumJob&);
+    size_t (*transform_scratch)(const FftGrid& grid); // float32 values
+    void (*transform)(const TransformJob<float>&);
+    size_t (*transform_wide_scratch)(const FftGrid& grid); // float64 values
+    void (*transform_wide)(const TransformJob<double>&);
     size_t (*window_scratch)(const FftGrid& grid); // float64 values
     // (n,) to (n_fft / 2 + 1,) complex, of a grid without residues
     void (*window_transform)(const FftGrid& grid, const float* window, double* out, double* scratch);

@@ -24,6 +24,7 @@ class Planner {
     void plan_large_primes(std::size_t smooth, std::size_t large);
     void rader(std::size_t prime, Indices& slot);
     void bluestein(std::size_t length, Indices& slot);
+    void elements();
     void phases();
     void pairs();
 
@@ -133,6 +134,15 @@ void Planner::plan_large_primes(std::size_t smooth, std::size_t large) {
     plan.row_of = tables_.keep(std::move(row_of));
 }
 
+void Planner::elements() {
+    FftPlan& plan = grid.plan;
+    Indices element(plan.n_row, plan.n);
+    for (std::uint32_t k = 0; k < plan.n; ++k) {
+        element[plan.row_of[k]] = k;
+    }
+    plan.element = tables_.keep(std::move(element));
+}
+
 void Planner::phases() {
     if (grid.n_residue == 1) {
         return;
@@ -205,6 +215,7 @@ Planner::Planner(std::size_t n_time, std::size_t n_fft) {
     } else {
         plan_large_primes(grid.plan.n / large, large);
     }
+    elements();
     phases();
     pairs();
 }

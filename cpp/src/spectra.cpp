@@ -11,29 +11,10 @@
 
 #include "dispatch.hpp"
 #include "planner.hpp"
+#include "shapes.hpp"
 
 namespace starskope {
 namespace {
-
-void require_length(std::size_t n_time, std::size_t n_fft, const char* name) {
-    if (n_fft < 1 || n_fft > max_fft_length) {
-        throw std::invalid_argument(std::string(name) + "=" + std::to_string(n_fft) + ": expected 1 to " +
-                                    std::to_string(max_fft_length));
-    }
-    if (n_time > n_fft) {
-        throw std::invalid_argument(std::string(name) + "=" + std::to_string(n_fft) + ": cannot hold the " +
-                                    std::to_string(n_time) + " times of the data");
-    }
-}
-
-void require_shape(const View2<float>& out, std::size_t n_row, std::size_t n_col, const char* name) {
-    require_rows(out, name);
-    if (out.n_row != n_row || out.n_col != n_col) {
-        throw std::invalid_argument(std::string(name) + ": has shape " + std::to_string(out.n_row) + " x " +
-                                    std::to_string(out.n_col) + ", expected " + std::to_string(n_row) + " x " +
-                                    std::to_string(n_col));
-    }
-}
 
 // The window, ones where none is given, and the same in the order of the plan's rows.
 struct Window {
@@ -113,7 +94,7 @@ void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) 
     const auto scratch = detail::make_scratch<float>(kernels.spectrum_scratch(*grid));
     static WindowTransforms transforms;
     WindowTransforms::Values of_window;
-    if (job.subtract_mean && grid->n_residue == 1 && job.n_time == grid->plan.n) {
+    if (grid->n_residue == 1 && job.n_time == grid->plan.n) {
         of_window = transforms.of(*grid, taper.values, kernels);
         job.window_transform = of_window->data();
     }
@@ -126,28 +107,10 @@ void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) 
 
 } // namespace
 
-void rfft(View2<const float> data, std::size_t n_fft, View2<float> real, View2<float> imaginary) {
-    require_rows(data, "data");
-    require_length(data.n_row, n_fft, "n_fft");
-    require_shape(real, n_fft / 2 + 1, data.n_col, "real");
-    require_shape(imaginary, n_fft / 2 + 1, data.n_col, "imaginary");
-    run({.data = data.data,
-         .n_time = data.n_row,
-         .n_series = data.n_col,
-         .row_stride = data.stride,
-         .n_segment = 1,
-         .subtract_mean = false,
-         .real = real.data,
-         .imaginary = imaginary.data,
-         .out_stride = real.stride,
-         .imaginary_stride = imaginary.stride},
-        {}, n_fft);
-}
-
 void power_spectrum(View2<const float> data, View1<const float> window, std::size_t n_fft, View2<float> out) {
     require_rows(data, "data");
-    require_length(data.n_row, n_fft, "n_fft");
-    require_shape(out, n_fft / 2 + 1, data.n_col, "out");
+    detail::require_room(data.n_row, n_fft, n_fft, "n_fft", "times");
+    detail::require_shape(out, n_fft / 2 + 1, data.n_col, "out");
     if (window) {
         require_size(window, data.n_row, "window");
     }
@@ -156,7 +119,6 @@ void power_spectrum(View2<const float> data, View1<const float> window, std::siz
          .n_series = data.n_col,
          .row_stride = data.stride,
          .n_segment = 1,
-         .subtract_mean = true,
          .power = out.data,
          .out_stride = out.stride},
         window, n_fft);
@@ -165,7 +127,7 @@ void power_spectrum(View2<const float> data, View1<const float> window, std::siz
 void spectrogram(View2<const float> data, View1<const float> window, std::size_t segment, std::size_t step,
                  View2<float> out) {
     require_rows(data, "data");
-    require_length(0, segment, "segment");
+    detail::require_length(segment, "segment");
     if (step < 1) {
         throw std::invalid_argument("step=0: expected 1 or more");
     }
@@ -177,14 +139,13 @@ void spectrogram(View2<const float> data, View1<const float> window, std::size_t
         require_size(window, segment, "window");
     }
     const std::size_t n_segment = 1 + (data.n_row - segment) / step;
-    require_shape(out, n_segment * (segment / 2 + 1), data.n_col, "out");
+    detail::require_shape(out, n_segment * (segment / 2 + 1), data.n_col, "out");
     run({.data = data.data,
          .n_time = segment,
          .n_series = data.n_col,
          .row_stride = data.stride,
          .n_segment = n_segment,
          .segment_step = step,
-         .subtract_mean = true,
          .power = out.data,
          .out_stride = out.stride},
         window, segment);

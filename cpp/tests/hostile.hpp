@@ -89,6 +89,9 @@ T* Attack::allocate(std::size_t n, const std::function<double(std::size_t)>& val
         Element element;
         if constexpr (std::is_floating_point_v<Element>) {
             element = static_cast<Element>(x);
+        } else if constexpr (std::is_class_v<Element>) { // complex
+            element = {static_cast<typename Element::value_type>(x),
+                       static_cast<typename Element::value_type>(value(i))};
         } else {
             element = std::isfinite(x) && std::fabs(x) < 100.0 ? static_cast<Element>(std::fabs(x)) : Element(7);
         }

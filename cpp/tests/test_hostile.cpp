@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <complex>
 #include <cstdint>
 #include <vector>
 
@@ -141,15 +142,35 @@ TEST(hostile_aperture_sums) {
     });
 }
 
-TEST(hostile_rfft) {
-    attack("rfft", 2000, [](Attack& a) {
+namespace {
+
+template <class T>
+void attack_transforms(const char* forward, const char* backward, const char* complex) {
+    attack(forward, 1000, [](Attack& a) {
         const std::size_t n_time = a.size(), n_series = a.size(), n_fft = padded(a, n_time);
         const std::size_t n_freq = std::min<std::size_t>(n_fft, 500) / 2 + 1;
-        const auto data = a.matrix<const float>(n_time, n_series);
-        const auto real = a.matrix<float>(a.near(n_freq), a.near(n_series));
-        const auto imaginary = a.matrix<float>(a.near(n_freq), a.near(n_series));
-        rfft(data, n_fft, real, imaginary);
+        const auto data = a.matrix<const T>(n_time, n_series);
+        rfft(data, n_fft, a.matrix<std::complex<T>>(a.near(n_freq), a.near(n_series)), a.setting(1.0));
     });
+    attack(backward, 1000, [](Attack& a) {
+        const std::size_t n_fft = a.setting(a.size()), n_series = a.size();
+        const std::size_t n_freq = std::min<std::size_t>(n_fft, 500) / 2 + 1 - a.once_in(4);
+        const auto data = a.matrix<const std::complex<T>>(a.near(n_freq), n_series);
+        irfft(data, n_fft, a.matrix<T>(a.near(std::min<std::size_t>(n_fft, 500)), a.near(n_series)), a.setting(1.0));
+    });
+    attack(complex, 1000, [](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size(), n_fft = padded(a, n_time);
+        const auto data = a.matrix<const std::complex<T>>(n_time, n_series);
+        const auto out = a.matrix<std::complex<T>>(a.near(std::min<std::size_t>(n_fft, 500)), a.near(n_series));
+        fft(data, n_fft, out, a.once_in(2) ? Direction::forward : Direction::backward, a.setting(1.0));
+    });
+}
+
+} // namespace
+
+TEST(hostile_transforms) {
+    attack_transforms<float>("rfft", "irfft", "fft");
+    attack_transforms<double>("rfft of float64", "irfft of float64", "fft of float64");
 }
 
 TEST(hostile_power_spectrum) {

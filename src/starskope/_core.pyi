@@ -6,7 +6,7 @@ rows, at any distance, so a range of columns of a C-contiguous array is accepted
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,10 +125,23 @@ def subtract_surface(
 ) -> None:
     """Write ``image`` less a surface as in `box_medians` into ``out``, which may be the image; None for the surface."""
 
-def rfft(data: NDArray[np.float32], real: NDArray[np.float32], imaginary: NDArray[np.float32], n_fft: int) -> None:
-    """Transform each column of ``data`` (n_time, n_series), padded to ``n_fft``, to two (n_fft // 2 + 1, n_series).
+def fft(data: NDArray[Any], out: NDArray[Any], n_fft: int, backward: bool = False, factor: float = 1.0) -> None:
+    """Transform complex columns of ``data`` (n_time, n_series), padded to ``n_fft``, to ``out`` (n_fft, n_series).
 
-    A series with a value that is not finite gives NaN.
+    complex64 or complex128; the results are multiplied by ``factor``.
+    """
+
+def rfft(data: NDArray[Any], out: NDArray[Any], n_fft: int, factor: float = 1.0) -> None:
+    """Transform real columns of ``data`` (n_time, n_series), padded to ``n_fft``; ``out`` (n_fft // 2 + 1, n_series).
+
+    float32 to complex64 or float64 to complex128. A series with a value that is not finite gives NaN.
+    """
+
+def irfft(data: NDArray[Any], out: NDArray[Any], n_fft: int, factor: float = 1.0) -> None:
+    """Transform halves of spectra, ``data`` (n_freq, n_series), back to real ``out`` (n_fft, n_series).
+
+    ``n_freq <= n_fft // 2 + 1``; complex64 to float32 or complex128 to float64. A series with a value that is not
+    finite gives NaN.
     """
 
 def power_spectrum(

@@ -77,6 +77,7 @@ struct FftPlan {
     const uint32_t* returned; // (P,), Bluestein: row of the buffer that gives element k
     const uint32_t* place;    // (n,): row that takes sample j
     const uint32_t* row_of;   // (n,): row that holds element k in the end
+    const uint32_t* element;  // (n_row,): the element that a row holds in the end, n for padding
 };
 
 // Row k of a spectrum needs elements k and n_fft - k.

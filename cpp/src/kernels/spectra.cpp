@@ -1,4 +1,4 @@
-// Power spectra and transforms of real series, two of them as one complex: X_a = (Z[k] + conj Z[n - k]) / 2 and
+// Power spectra of real series, two of them as one complex: X_a = (Z[k] + conj Z[n - k]) / 2 and
 // X_b = (Z[k] - conj Z[n - k]) / 2 i.
 //
 // Panels of series are copied from memory once; then columns, groups of rows and what they give are taken in turn, so
@@ -17,8 +17,6 @@ struct PanelOutput {
     float* power;
     float* kept; // (n_freq, line_floats), or null
     bool first, last;
-    float* real;
-    float* imaginary;
 };
 
 STARSKOPE_INLINE void write_power(const SpectrumJob& job, const FftPair& pair, bool real, const float* work,
@@ -54,24 +52,7 @@ void write_pairs(const SpectrumJob& job, const FftBucket& bucket, const float* w
     for (size_t i = bucket.first_pair; i < bucket.end_pair; ++i) {
         const FftPair& pair = grid.pairs[i];
         const bool real = pair.k == 0 || 2 * size_t(pair.k) == grid.n_fft;
-        if (out.power != nullptr) {
-            write_power(job, pair, real, work, work_size, n_series, out);
-            continue;
-        }
-        for (size_t at = 0; at < n_series; at += block_series) {
-            const float* const block = work + at / block_series * work_size;
-            const Complex<Floats> z = load_row<Floats>(block + pair.row * row_size<Floats>);
-            const Complex<Floats> m = load_row<Floats>(block + pair.mirror * row_size<Floats>);
-            const Complex<Floats> f = load_row<Floats>(out.factor + at);
-            Complex<Floats> x{(z.re + m.re) * f.re, (z.im - m.im) * f.re};
-            Complex<Floats> y{(z.im + m.im) * f.im, (m.re - z.re) * f.im};
-            float* const re = out.real + pair.k * job.out_stride;
-            float* const im = out.imaginary + pair.k * job.imaginary_stride;
-            write(re, at, x.re, n_series);
-            write(re, at + lanes, y.re, n_series);
-            write(im, at, x.im, n_series);
-            write(im, at + lanes, y.im, n_series);
-        }
+        write_power(job, pair, real, work, work_size, n_series, out);
     }
 }
 
@@ -80,15 +61,14 @@ void level_panel(const SpectrumJob& job, Panel& panel, Levels* levels, float* fa
     for (size_t i = 0; i < panel_series; ++i) {
         Levels& level = levels[i / block_series];
         const size_t lane = i % block_series;
-        const float offset = job.subtract_mean ? float(panel.mean(i)) : -panel.moments.reference[i];
+        const float offset = float(panel.mean(i));
         const double scale = inverse_scale(__builtin_sqrt(panel.square(i, offset)));
         level.scale[lane] = float(scale);
         level.shift[lane] = float(offset * scale);
         level.fill[lane] = offset;
         // The half that makes up for sums of two elements meets the two of a sine and its mirror image.
-        const double gain = job.subtract_mean ? panel.moments.gain[i] : 2.0, count = panel.moments.count[i];
-        const bool known = job.subtract_mean ? count > 0.0 && gain != 0.0 : count == double(job.n_time);
-        factor[i] = known ? float(1.0 / (gain * scale)) : __builtin_nanf("");
+        const double gain = panel.moments.gain[i];
+        factor[i] = panel.moments.count[i] > 0.0 && gain != 0.0 ? float(1.0 / (gain * scale)) : __builtin_nanf("");
     }
     for (size_t b = 0; b * block_series < panel.n_series; ++b) {
         panel.fill_gaps(b, levels[b].fill, job.n_time);
@@ -208,12 +188,10 @@ void spectra(const SpectrumJob& job) {
                 level_panel(job, panel, levels, out.factor);
             }
             const size_t at = segment * n_freq * job.out_stride + first;
-            out.power = job.power == nullptr ? nullptr : job.power + at;
+            out.power = job.power + at;
             out.kept = kept;
             out.first = first == 0;
             out.last = first + width >= job.n_series;
-            out.real = job.real == nullptr ? nullptr : job.real + at;
-            out.imaginary = job.imaginary == nullptr ? nullptr : job.imaginary + first;
             const auto levelled = [&](size_t b) { return Levelled(levels[b], job.window_rows); };
             for (size_t b = 0; b * block_series < panel.n_series && grid.n_residue > 1; ++b) {
                 level_rows(panel, b, levelled(b));

@@ -18,12 +18,8 @@ struct SpectrumJob {
     const float* window_rows = nullptr;      // (grid->plan.n_row,): the same in the order of the rows
     const float* window_transform = nullptr; // (n_fft / 2 + 1,) complex, of the window, 0 where it is as good as that;
                                              // null: not known
-    bool subtract_mean = true;               // else a series with a missing point gives NaN
-    float* power = nullptr; // (n_segment, n_fft / 2 + 1, n_series), rows out_stride apart; null: the next two
-    float* real = nullptr;
-    float* imaginary = nullptr;
+    float* power = nullptr; // (n_segment, n_fft / 2 + 1, n_series), rows out_stride apart
     size_t out_stride = 0;
-    size_t imaginary_stride = 0;
     float* scratch = nullptr; // 64-byte aligned, spectrum_scratch(*grid) floats
 };
 
