@@ -1,33 +1,17 @@
 // Statistics of the survivors of every series by searching for the few ranks that matter: for series too long to be
 // sorted in the first cache.
 //
-// `lanes` series at a time are copied into a column, summed on the way. A sorted sample of their rows brackets the
-// median; each further pass counts what lies at or below two pivots and narrows the bracket, until the
-// `window_rows` smallest values above its lower end hold the median and its neighbours: those are merged out of the
-// rows that reach into the bracket. Later iterations find their medians in this window. What leaves the survivors is
-// found by one pass over the column, soon over those of its rows that lie far out.
+// Series are copied line by line, `lanes` of them at a time. A sorted sample of each brackets
+// its median and tells where its tails begin. One pass over a series sums it, counts what lies below the bracket, packs
+// what lies in it, and packs the tails; the bracket is narrowed until it fits a window, which is sorted. From there on
+// the series of a column are lanes again: iterations find their medians in the window and what they drop in the tails.
 //
-// Sums run in order of time about the median of the sample, so every series gets the same bits whatever its neighbours
-// need. Series that resist (thousands of values between two neighbouring pivots, again and again) have their column
-// sorted instead; ranks are exact either way.
-#include "clip_window.hpp"
-#include "statistics.hpp"
+// Sums are taken about a value of the series itself, 16 at a time on every processor, so every series gets the same
+// bits whatever its neighbours need. Ranks are exact: a series whose median leaves the window is searched again.
+#include "clip_column.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
-
-constexpr double infinity = __builtin_inf();
-constexpr double far_part = 0.9;               // rows within this part of the limits are not looked at again
-constexpr size_t tile_bytes = size_t{3} << 17; // of the second cache that a tile may fill; the next one fills as much
-
-// Columns per tile: 64 series, fewer when time is long, at least one cache line.
-size_t tile_vectors(size_t n_time) {
-    size_t series = tile_series;
-    while (series > 16 && n_time * series * sizeof(float) > tile_bytes) {
-        series /= 2;
-    }
-    return series / lanes;
-}
 
 struct Survivors {
     Ints n_low, n_high;               // dropped from either end
@@ -40,37 +24,28 @@ STARSKOPE_INLINE Ints count_of(const Column& column, const Survivors& survivors)
 }
 
 // Medians of the survivors; the window is moved where they left it.
-Wide medians(Column& column, const Survivors& survivors, Window& window) {
+Wide medians(Column& column, const Survivors& survivors) {
     const Ints n = count_of(column, survivors);
     const Ints none = n <= 0;
     const Ints low = none ? Ints{} : survivors.n_low + ((n - 1) >> 1);
     const Ints high = none ? Ints{} : survivors.n_low + (n >> 1);
-    const Ints last = column.n_valid - 1;
-    if (!column.is_sorted && any(~none & ((low < window.below) | (high >= window.upto)))) {
-        Ints from = low - rank_margin, to = high + rank_margin;
-        from = from > survivors.n_low ? from : survivors.n_low;
-        to = to < last - survivors.n_high ? to : last - survivors.n_high;
-        // Nothing below `least`: a bracket is open there.
-        Floats lo = survivors.least;
-        for (int i = 0; i < lanes; ++i) {
-            lo[i] = below(lo[i]);
+    const Ints left = ~none & ((low < column.below) | (high >= column.upto));
+    if (any(left)) {
+        for (int lane = 0; lane < lanes; ++lane) {
+            if (left[lane]) {
+                find_window(column, lane, middle_ranks(survivors.n_low[lane], n[lane]), below(survivors.least[lane]),
+                            survivors.most[lane], survivors.n_low[lane]);
+            }
         }
-        Bracket bracket{lo, survivors.most, survivors.n_low, column.n_valid - survivors.n_high};
-        from = none ? Ints{} : from;
-        to = none ? Ints{} : to;
-        bracket.below = none ? Ints{} : bracket.below;
-        bracket.upto = none ? Ints{} + 1 : bracket.upto; // any window does
-        find_window(column, bracket, from, to, window);
+        sort_windows(column);
     }
-    const float* const values = column.is_sorted ? column.sorted : window.values;
-    const Ints origin = column.is_sorted ? Ints{} : window.below;
-    const int32_t most = column.is_sorted ? int32_t(column.n_row) - 1 : int32_t(window_rows) - 1;
-    Ints at_low = low - origin, at_high = high - origin;
-    at_low = at_low < most ? at_low : Ints{} + most;
-    at_high = at_high < most ? at_high : Ints{} + most;
-    at_low = at_low > 0 ? at_low : Ints{};
-    at_high = at_high > 0 ? at_high : Ints{};
-    const Wide a = widened(at_rows(values, at_low)), b = widened(at_rows(values, at_high));
+    const Ints last = Ints{} + int32_t(window_rows) - 1;
+    Ints at_low = low - column.below, at_high = high - column.below;
+    at_low = at_low < last ? at_low : last; // all the same there
+    at_high = at_high < last ? at_high : last;
+    at_low = none ? Ints{} : at_low;
+    at_high = none ? Ints{} : at_high;
+    const Wide a = widened(at_rows(column.sorted, at_low)), b = widened(at_rows(column.sorted, at_high));
     return {{0.5 * (a.half[0] + b.half[0]), 0.5 * (a.half[1] + b.half[1])}};
 }
 
@@ -81,8 +56,8 @@ void sum_again(const Column& column, const Survivors& survivors, int lane, Momen
     for (int pass = 0; pass < 2; ++pass) {
         sum = squares = 0.0;
         n = 0;
-        for (size_t t = 0; t < column.n_row; ++t) {
-            const float x = column.values[t * lanes + size_t(lane)];
+        for (size_t t = 0; t < column.job.series.n_time; ++t) {
+            const float x = column.at(lane, t);
             if (x >= survivors.least[lane] && x <= survivors.most[lane]) {
                 const double d = double(x) - reference;
                 sum += d;
@@ -123,13 +98,14 @@ Wide variances(const Column& column, const Survivors& survivors, Moments& moment
     return left;
 }
 
-// Drops survivors outside [lower, upper] found among n_row rows. Returns whether anything went.
-bool drop(const float* rows, size_t n_row, Floats lower, Floats upper, Survivors& survivors, Moments& moments) {
+// Drops survivors outside [lower, upper]; all of them are in the tails. Returns whether anything went.
+bool drop(const Column& column, Floats lower, Floats upper, Survivors& survivors, Moments& moments) {
     Ints n_low{}, n_high{};
-    const auto row = [&](Floats x) __attribute__((always_inline)) {
+    for (size_t t = 0; t < column.n_row; ++t) {
+        const Floats x = load<Floats>(column.rows + t * lanes);
         const Ints low = (x < lower) & (x >= survivors.least), high = (x > upper) & (x <= survivors.most);
         if (!any(low | high)) {
-            return;
+            continue;
         }
         n_low -= low;
         n_high -= high;
@@ -142,43 +118,12 @@ bool drop(const float* rows, size_t n_row, Floats lower, Floats upper, Survivors
             moments.sum.half[h] -= d;
             moments.squares.half[h] -= d * d;
         }
-    };
-    size_t t = 0;
-    for (; t + 3 < n_row; t += 4) { // few rows have anything to drop
-        Floats x[4];
-        Ints out{};
-#pragma GCC unroll 4
-        for (size_t k = 0; k < 4; ++k) {
-            x[k] = load<Floats>(rows + (t + k) * lanes);
-            out |= (x[k] < lower) | (x[k] > upper);
-        }
-        if (any(out)) {
-            for (size_t k = 0; k < 4; ++k) {
-                row(x[k]);
-            }
-        }
-    }
-    for (; t < n_row; ++t) {
-        row(load<Floats>(rows + t * lanes));
     }
     survivors.n_low += n_low;
     survivors.n_high += n_high;
     survivors.least = greater(survivors.least, lower);
     survivors.most = lesser(survivors.most, upper);
     return any(n_low | n_high);
-}
-
-// Copies the rows in which some lane lies outside [lower, upper]. Returns how many.
-size_t gather_far(const Column& column, Floats lower, Floats upper) {
-    float* end = column.rows;
-    for (size_t t = 0; t < column.n_row; ++t) {
-        Floats x = load<Floats>(column.values + t * lanes);
-        const size_t step = any((x < lower) | (x > upper)) ? lanes : 0;
-        barrier(x); // else the compiler compares what was just stored, and each row waits for the one before
-        store(end, x);
-        end += step;
-    }
-    return size_t(end - column.rows) / lanes;
 }
 
 void readmit(const Column& column, const Wide& lower, const Wide& upper, Survivors& survivors, Moments& moments) {
@@ -189,8 +134,8 @@ void readmit(const Column& column, const Wide& lower, const Wide& upper, Survivo
             survivors.least[lane] = not_below(low);
             survivors.most[lane] = high < double(largest_float) ? not_above(high) : largest_float;
             int32_t n_low = 0, n_high = 0;
-            for (size_t t = 0; t < column.n_row; ++t) {
-                const float x = column.values[t * lanes + size_t(lane)];
+            for (size_t t = 0; t < column.job.series.n_time; ++t) {
+                const float x = column.at(lane, t);
                 n_low += x < survivors.least[lane];
                 n_high += x > survivors.most[lane];
             }
@@ -201,39 +146,19 @@ void readmit(const Column& column, const Wide& lower, const Wide& upper, Survivo
     }
 }
 
-void reduce_column(Column& column, float* sample, Window& window) {
+void reduce_column(Column& column) {
     const ClipJob& job = column.job;
-    Moments moments;
-    Pivots pivots;
-    const Ints n_sample = take_sample(column, sample);
-    const Ints some = n_sample > 0, middle = n_sample >> 1, reach = n_sample * 3 >> 4;
-    const Ints top = some ? n_sample - 1 : Ints{}, upper_rank = middle + reach;
-    pivots.low = some ? at_rows(sample, middle - reach) : Floats{};
-    pivots.high = some ? at_rows(sample, upper_rank < top ? upper_rank : top) : Floats{};
-    sum_column(column, some ? at_rows(sample, middle < top ? middle : top) : Floats{}, moments, pivots);
+    Moments moments{widened(column.reference), {}, {}, {}};
+    split_column(column, job.median != nullptr || job.center_median, moments);
+    moments.summed = moments.squares;
     Survivors survivors{
         Ints{}, Ints{}, splat(-largest_float), splat(largest_float), splat(-__builtin_inff()), splat(__builtin_inff())};
-    const Ints n_valid = column.n_valid;
-    if (job.median != nullptr || job.center_median) {
-        const Ints none = n_valid == 0;
-        Ints from = ((n_valid - 1) >> 1) - rank_margin, to = (n_valid >> 1) + rank_margin;
-        from = from > 0 ? from : Ints{};
-        to = to < n_valid - 1 ? to : n_valid - 1;
-        to = none ? Ints{} : to;
-        Bracket bracket{splat(-__builtin_inff()), splat(largest_float), Ints{}, none ? Ints{} + 1 : n_valid};
-        narrow(bracket, pivots.low, pivots.at_most_low, from, to);
-        narrow(bracket, pivots.high, pivots.at_most_high, from, to);
-        find_window(column, bracket, from, to, window);
-    }
     Wide lower{{splat_double(-infinity), splat_double(-infinity)}};
     Wide upper{{splat_double(infinity), splat_double(infinity)}};
-    Floats core_low{}, core_high{};
-    size_t n_far = 0;
-    bool has_far = false;
     for (int iteration = 0; iteration != job.max_iters; ++iteration) {
         const Wide n = widened(count_of(column, survivors));
         const Wide variance = variances(column, survivors, moments, n);
-        const Wide median = job.center_median ? medians(column, survivors, window) : Wide{};
+        const Wide median = job.center_median ? medians(column, survivors) : Wide{};
         Floats low, high, near_low, near_high;
         for (int h = 0; h < 2; ++h) {
             const Doubles std = square_root(variance.half[h]);
@@ -253,19 +178,18 @@ void reduce_column(Column& column, float* sample, Window& window) {
                 near_high[lane] = float(center[i] + far_part * (upper.half[h][i] - center[i]));
             }
         }
-        if (has_far && any((low > core_low) | (high < core_high))) {
-            has_far = false;
+        const Ints nearer = (low > column.far_low) | (high < column.far_high);
+        if (any(nearer)) {
+            column.far_low = nearer ? near_low : column.far_low;
+            column.far_high = nearer ? near_high : column.far_high;
+            for (int lane = 0; lane < lanes; ++lane) {
+                if (nearer[lane]) {
+                    find_tail(column, lane);
+                }
+            }
+            turn_tails(column);
         }
-        bool changed;
-        if (!has_far && iteration == 1) {
-            core_low = near_low;
-            core_high = near_high;
-            n_far = gather_far(column, core_low, core_high);
-            has_far = true;
-        }
-        changed = has_far ? drop(column.rows, n_far, low, high, survivors, moments)
-                          : drop(column.values, column.n_row, low, high, survivors, moments);
-        if (!changed) {
+        if (!drop(column, low, high, survivors, moments)) {
             break;
         }
     }
@@ -275,7 +199,7 @@ void reduce_column(Column& column, float* sample, Window& window) {
     const Ints count = count_of(column, survivors);
     const Wide n = widened(count);
     const Wide variance = variances(column, survivors, moments, n);
-    const Wide median = job.median != nullptr ? medians(column, survivors, window) : Wide{};
+    const Wide median = job.median != nullptr ? medians(column, survivors) : Wide{};
     for (int h = 0; h < 2; ++h) {
         const size_t series = column.first + size_t(h * half), n_series = job.series.n_series;
         write(job.mean, series, n_series,
@@ -290,44 +214,63 @@ void reduce_column(Column& column, float* sample, Window& window) {
 } // namespace
 
 size_t clip_selected_scratch(size_t n_time) {
-    const size_t for_tiles = 2 * (n_time + 1) * tile_vectors(n_time) * lanes;
-    return for_tiles + (n_time + 1 + padded_rows(n_time) + run_rows + sample_rows + window_rows) * lanes;
+    const size_t n_vector = tile_vectors(n_time), list = list_size(n_time);
+    const size_t for_tiles = 2 * n_vector * (column_size(n_time) + sample_rows * lanes);
+    return for_tiles + (window_rows + window_size + 2 * list) * lanes + 2 * list;
 }
 
 void clip_selected(const ClipJob& job) {
     const SeriesRows& series = job.series;
-    const size_t n_time = series.n_time, step = tile_vectors(n_time) * lanes;
-    float* const sample = job.scratch;
-    Window window{sample + sample_rows * lanes, Ints{}, Ints{}};
-    float* const rows = window.values + window_rows * lanes;
-    float* const sorted = rows + (n_time + 1) * lanes;
-    float* const columns = sorted + (padded_rows(n_time) + run_rows) * lanes;
-    Tile tiles[2];
-    for (int i = 0; i < 2; ++i) {
-        tiles[i].rows = &series;
-        tiles[i].values = columns + size_t(i) * (n_time + 1) * step;
-        tiles[i].n_row = n_time + 1; // columns a row apart: no power of two
+    const size_t n_time = series.n_time, n_vector = tile_vectors(n_time), step = n_vector * lanes;
+    const size_t size = column_size(n_time), list = list_size(n_time);
+    float* scratch = job.scratch;
+    const auto lend = [&scratch](size_t n) {
+        float* const lent = scratch;
+        scratch += n;
+        return lent;
+    };
+    SeriesTile tiles[2];
+    for (SeriesTile& tile : tiles) {
+        tile.rows = &series;
+        tile.values = lend(n_vector * size);
+        tile.sample = lend(step * sample_rows);
     }
+    float* const sorted = lend(window_rows * lanes);
+    float* const windows = lend(window_size * lanes);
+    float* const rows = lend(list * lanes);
+    float* const tails = lend(list * lanes);
+    float* const spare[2] = {lend(list), lend(list)};
     start_tile(tiles[0], 0, step);
     for (size_t first = 0; first < series.n_series; first += step) {
-        Tile& tile = tiles[first / step % 2];
-        Tile& next = tiles[1 - first / step % 2];
-        copy_rows<false>(tile, n_time);
+        SeriesTile& tile = tiles[first / step % 2];
+        SeriesTile& next = tiles[1 - first / step % 2];
+        while (tile.done < n_time) {
+            copy_chunk(tile);
+        }
         start_tile(next, first + step, step);
         for (size_t v = 0; v * lanes < tile.n; ++v) {
             const size_t n = tile.n - v * lanes;
             Column column{job,
                           first + v * lanes,
                           n < size_t(lanes) ? n : size_t(lanes),
-                          n_time,
-                          tile.values + v * tile.n_row * lanes,
+                          tile.values + v * size,
+                          tile.n_valid[v],
+                          tile.reference[v],
+                          tile.sample + v * sample_rows * lanes,
+                          {spare[0], spare[1]},
+                          tails,
+                          list,
                           rows,
+                          0,
+                          windows,
                           sorted,
-                          false,
-                          tile.counts[v],
+                          Ints{},
+                          Ints{},
+                          Ints{},
+                          Floats{},
+                          Floats{},
                           next};
-            window.below = window.upto = Ints{};
-            reduce_column(column, sample, window);
+            reduce_column(column);
         }
     }
 }
