@@ -33,8 +33,10 @@ py::bytes digest(LockedMd5& self) {
 } // namespace
 
 void register_md5(py::module_& module) {
-    py::class_<Md5Lanes, std::shared_ptr<Md5Lanes>>(module, "Md5Lanes").def(py::init<>());
-    py::class_<LockedMd5>(module, "Md5")
+    py::class_<Md5Lanes, std::shared_ptr<Md5Lanes>>(module, "Md5Lanes")
+        .def(py::init<std::size_t>(), py::arg("backlog_bytes") = std::size_t{1} << 20);
+    // It may have to wait for another thread.
+    py::class_<LockedMd5>(module, "Md5", py::release_gil_before_calling_cpp_dtor())
         .def(py::init([](std::shared_ptr<Md5Lanes> lanes) {
                  return std::unique_ptr<LockedMd5>(new LockedMd5{std::move(lanes)});
              }),

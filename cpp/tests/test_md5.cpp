@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -135,27 +135,34 @@ TEST(md5_lanes_agree_with_single_streams) {
     });
 }
 
-// More threads than lanes, pieces of all sizes: whoever leads, every stream gets its own bytes in order.
+// More threads than lanes, pieces and backlogs of all sizes, streams that are given up: whoever leads, every stream
+// gets its own bytes in order, and nobody waits for ever.
 TEST(md5_of_streams_in_many_threads) {
     test::for_each_isa([](const std::string&) {
         constexpr std::size_t n_thread = 40;
-        for (const std::size_t n_byte : {5'000, 200'000}) {
-            Md5Lanes lanes;
+        for (const std::size_t backlog : {0, 63, 64, 8'000, 50'000, 1 << 20}) {
+            Md5Lanes lanes(backlog);
             std::vector<Digest> found(n_thread), expected(n_thread);
             std::vector<std::thread> threads;
             for (std::size_t i = 0; i < n_thread; ++i) {
                 threads.emplace_back([&, i] {
-                    const auto all = bytes(n_byte + 37 * i, i);
+                    const auto all = bytes(100'000 + 37 * i, i);
                     expected[i] = slow_md5(all.data(), all.size());
                     std::mt19937_64 random(i);
-                    Md5 sum(lanes);
-                    for (std::size_t at = 0; at < all.size();) {
-                        const std::size_t most = random() % 3 == 0 ? 200 : 20'000;
-                        const std::size_t n = std::min(all.size() - at, std::size_t(random() % most));
-                        sum.update({all.data() + at, n});
-                        at += n;
+                    for (int n_try = 0; n_try < 3; ++n_try) {
+                        Md5 sum(lanes);
+                        const std::size_t end = n_try < 2 ? random() % all.size() : all.size();
+                        for (std::size_t at = 0; at < end;) {
+                            const std::size_t most = random() % 3 == 0 ? 200 : 20'000;
+                            const std::size_t n = std::min(end - at, std::size_t(random() % most));
+                            sum.update({all.data() + at, n});
+                            at += n;
+                            if (random() % 10 == 0) {
+                                sum.digest();
+                            }
+                        }
+                        found[i] = n_try < 2 ? Digest{} : sum.digest();
                     }
-                    found[i] = sum.digest();
                 });
             }
             for (std::thread& thread : threads) {
@@ -166,10 +173,41 @@ TEST(md5_of_streams_in_many_threads) {
     });
 }
 
+// One thread feeds streams in turn, so that what meets in the lanes does not hang on the scheduler.
+TEST(md5_of_streams_in_turn) {
+    test::for_each_isa([](const std::string&) {
+        for (const std::size_t n_stream : {2, 5, 16, 21}) {
+            for (const std::size_t backlog : {64, 1'000, 20'000}) {
+                Md5Lanes lanes(backlog);
+                std::vector<std::unique_ptr<Md5>> sums;
+                std::vector<std::vector<unsigned char>> data;
+                for (std::size_t i = 0; i < n_stream; ++i) {
+                    sums.push_back(std::make_unique<Md5>(lanes));
+                    data.push_back(bytes(40'000 + 1'111 * i, i));
+                }
+                std::mt19937_64 random(n_stream);
+                std::vector<std::size_t> at(n_stream);
+                for (std::size_t n_done = 0; n_done < n_stream;) {
+                    const std::size_t i = random() % n_stream;
+                    const std::size_t n = std::min(data[i].size() - at[i], std::size_t(random() % 9'000));
+                    n_done += n > 0 && at[i] + n == data[i].size();
+                    sums[i]->update({data[i].data() + at[i], n});
+                    at[i] += n;
+                }
+                sums.back().reset(); // with what it holds back
+                for (std::size_t i = 0; i + 1 < n_stream; ++i) {
+                    CHECK(sums[i]->digest() == slow_md5(data[i].data(), data[i].size()));
+                }
+            }
+        }
+    });
+}
+
 TEST(md5_refuses_bytes_that_are_nowhere) {
     Md5Lanes lanes;
     Md5 sum(lanes);
     CHECK_THROWS(std::invalid_argument, "7 bytes", sum.update({nullptr, 7}));
+    CHECK_THROWS(std::invalid_argument, "backlog_bytes=1073741825", Md5Lanes(max_md5_backlog + 1));
     sum.update({nullptr, 0});
     CHECK(hex(sum.digest()) == "d41d8cd98f00b204e9800998ecf8427e");
 }

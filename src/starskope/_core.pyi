@@ -237,9 +237,12 @@ class BoxScan:
         """
 
 class Md5Lanes:
-    """Where threads meet whose MD5 sums are computed side by side. Not for use in the child of a fork."""
+    """What MD5 sums share that are computed side by side: each keeps up to ``backlog_bytes`` that are not yet hashed.
 
-    def __init__(self) -> None: ...
+    Not for use in the child of a fork.
+    """
+
+    def __init__(self, backlog_bytes: int = 1048576) -> None: ...
 
 class Md5:
     """The MD5 (RFC 1321) of bytes that come in pieces; any thread may call."""
