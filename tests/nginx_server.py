@@ -28,6 +28,11 @@ from server_process import ServerProcess
 
 HOST = "127.0.0.1"
 _PROGRAMS = ("/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/local/nginx/sbin/nginx", "/opt/homebrew/bin/nginx")
+# S3 chooses the suite itself, and takes AES-128 where the client can do it: without this every client had its own.
+_SUITES = (
+    "ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on; ssl_ciphers ECDHE+AES128+AESGCM:ECDHE+AESGCM; "
+    "ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256;"
+)
 _ERRORS = {403: "AccessDenied", 404: "NoSuchKey", 405: "MethodNotAllowed", 412: "PreconditionFailed"}
 _ERRORS |= {416: "InvalidRange", 501: "NotImplemented"}
 
@@ -93,6 +98,8 @@ class Nginx:
             socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)) as listening,
         ):
             port = listening.getsockname()[1]
+            # nginx does not look: of two workers that wake for one connection, the later would sleep in accept().
+            listening.setblocking(False)
             (state / "nginx.conf").write_text(self._configuration(state, port))
             command = [program, "-p", str(state), "-c", str(state / "nginx.conf"), "-e", str(state / "error.log")]
             environment = {"NGINX": f"{listening.fileno()};"}
@@ -145,7 +152,8 @@ class Nginx:
         tls = ""
         if self._tls:
             self.ca_file, certificate, key = loopback_tls.issue(state)
-            tls = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_session_cache shared:tls:1m;"
+            pair = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
+            tls = f"{pair} ssl_session_cache shared:tls:1m; {_SUITES}"
         return CONFIGURATION.format(
             user="user root root;" if os.geteuid() == 0 else "",  # else its workers may not read what root wrote
             n_worker=self._n_worker,
