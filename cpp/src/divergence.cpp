@@ -314,7 +314,7 @@ void ContrastiveDivergence::store(const RbmState& state) const {
         detail::copy_out(job.visible_velocity, state.visible_velocity);
         detail::copy_out(work_->hidden_velocity.get(), state.hidden_velocity);
     }
-    for (std::size_t row = 0; row < state.chains.n_row; ++row) {
+    for (std::size_t row = 0; work_->persistent && row < state.chains.n_row; ++row) {
         for (std::size_t unit = 0; unit < job.n_hidden; ++unit) {
             state.chains.data[row * state.chains.stride + unit] = work_->state_of(row, unit) ? 1.0f : 0.0f;
         }

@@ -40,6 +40,9 @@ detail::SurfaceRows checked(const Surface& surface, std::size_t n_row, std::size
 
 // The longest of the steps between edges.
 std::size_t check_edges(View1<const std::int64_t> edges, std::size_t n, std::size_t size, const char* name) {
+    if (edges.size == 0) { // also where n + 1 is none
+        throw std::invalid_argument(std::string(name) + ": no edges, expected one more than boxes");
+    }
     require_size(edges, n + 1, name);
     std::int64_t before = 0, longest = 0;
     for (std::size_t i = 0; i <= n; ++i) {

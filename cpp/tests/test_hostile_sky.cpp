@@ -1,0 +1,103 @@
+// Levels of the sky under random calls; see hostile.hpp.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "check.hpp"
+#include "hostile.hpp"
+#include "starskope/sky.hpp"
+
+using namespace starskope;
+using test::attack;
+using test::Attack;
+
+namespace {
+
+// Mostly lines that lie in the surface: one bad start refuses the call.
+Surface surface_of(Attack& a, std::size_t n_row, std::size_t n_col) {
+    const std::size_t n_tap = a.once_in(24) ? a.below(7) : 1 + a.below(4), n_line = n_tap + a.below(9);
+    Surface surface;
+    surface.line = a.matrix<const float>(a.near(n_line), a.near(n_col));
+    surface.start = a.vector<const std::int64_t>(
+        a.near(n_row), [&](std::size_t) { return double(a.once_in(500) ? 99 : a.below(n_line - n_tap + 1)); });
+    surface.weight = a.matrix<const float>(n_tap, a.near(n_row));
+    return surface;
+}
+
+View1<const std::int64_t> edges_of(Attack& a, std::size_t n, std::size_t size) {
+    const std::size_t step = size / std::max<std::size_t>(n, 1);
+    return a.vector<const std::int64_t>(
+        a.near(n + 1), [&](std::size_t i) { return double(a.once_in(500) ? a.below(99) : std::min(i * step, size)); });
+}
+
+} // namespace
+
+TEST(hostile_box_medians) {
+    attack("box_medians", 2000, [](Attack& a) {
+        const std::size_t n_row = a.size(), n_col = a.size(), n = a.below(6), m = a.below(6);
+        const auto image = a.matrix<const float>(n_row, n_col);
+        const auto rows = edges_of(a, n, n_row), columns = edges_of(a, m, n_col);
+        const Surface surface = a.once_in(2) ? Surface{} : surface_of(a, n_row, n_col);
+        auto median = a.matrix<float>(a.near(n), a.near(m));
+        auto count = a.matrix<std::int32_t>(a.near(n), a.near(m));
+        if (!a.once_in(4) && median.n_row > 1 && count.n_row > 1) { // gaps refuse the call
+            median.stride = median.n_col;
+            count.stride = count.n_col;
+        }
+        box_medians(image, rows, columns, surface, a.setting(3.0), median, count);
+    });
+}
+
+// More rows than there are numbers: of edges there is one more, which is none.
+TEST(box_medians_count_edges_without_wrapping) {
+    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
+    const float pixel = 1.0f;
+    const std::int64_t edge[] = {0, 1};
+    CHECK_THROWS(std::invalid_argument, "rows",
+                 box_medians({&pixel, 1, 1}, {edge, 0}, {edge, 1}, {}, 3.0, {nullptr, most, 0}, {nullptr, most, 0}));
+    CHECK_THROWS(std::invalid_argument, "columns",
+                 box_medians({&pixel, 1, 1}, {edge, 1}, {edge, 0}, {}, 3.0, {nullptr, 0, most}, {nullptr, 0, most}));
+}
+
+TEST(hostile_ring_medians) {
+    attack("ring_medians", 1500, [](Attack& a) {
+        const std::size_t n_star = a.size();
+        const auto image = a.matrix<const float>(a.size(), a.size());
+        const auto place = [&](std::size_t) { return a.once_in(500) ? a.number() : double(a.below(60)); };
+        const auto row = a.vector<const std::int64_t>(n_star, place);
+        const auto column = a.vector<const std::int64_t>(a.near(n_star), place);
+        const double inner = a.setting(0.5 * double(a.below(9))), outer = a.setting(1.0 + 0.5 * double(a.below(30)));
+        const auto median = a.vector<float>(a.near(n_star));
+        const auto count = a.vector<std::int32_t>(a.near(n_star));
+        ring_medians(image, row, column, inner, outer, a.setting(3.0), median, count);
+    });
+    // Stars at the ends of the numbers.
+    const float pixel = 1.0f;
+    for (const std::int64_t far : {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max(),
+                                   (std::int64_t{1} << 30) + 1, -(std::int64_t{1} << 30)}) {
+        const std::int64_t near = 0;
+        float median = 7.0f;
+        std::int32_t count = 7;
+        const auto call = [&](const std::int64_t& row, const std::int64_t& column) {
+            ring_medians({&pixel, 1, 1}, {&row, 1}, {&column, 1}, 1.0, 4.0, 3.0, {&median, 1}, {&count, 1});
+        };
+        if (far == -(std::int64_t{1} << 30)) {
+            call(far, near);
+            CHECK(std::isnan(median) && count == 0);
+        } else {
+            CHECK_THROWS(std::invalid_argument, "2^30", call(far, near));
+            CHECK_THROWS(std::invalid_argument, "2^30", call(near, far));
+            CHECK(median == 7.0f && count == 7);
+        }
+    }
+}
+
+TEST(hostile_subtract_surface) {
+    attack("subtract_surface", 2000, [](Attack& a) {
+        const std::size_t n_row = a.size(), n_col = a.size();
+        const Surface surface = surface_of(a, n_row, n_col);
+        const auto image = a.once_in(3) ? View2<const float>{} : a.matrix<const float>(a.near(n_row), a.near(n_col));
+        subtract_surface(image, surface, a.matrix<float>(n_row, n_col));
+    });
+}
