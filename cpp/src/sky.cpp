@@ -151,6 +151,9 @@ void subtract_surface(View2<const float> image, const Surface& surface, View2<fl
         }
     }
     const detail::SurfaceRows lines = checked(surface, out.n_row, out.n_col);
+    if (out.n_row == 0 || out.n_col == 0) {
+        return; // rows without pixels may be nowhere
+    }
     detail::active().subtract_surface({
         .image = image.data,
         .n_row = out.n_row,

@@ -31,6 +31,12 @@ View1<const std::int64_t> edges_of(Attack& a, std::size_t n, std::size_t size) {
         a.near(n + 1), [&](std::size_t i) { return double(a.once_in(500) ? a.below(99) : std::min(i * step, size)); });
 }
 
+// Also such that clip nothing, or everything.
+double sigma_of(Attack& a) {
+    constexpr double odd[] = {1e-300, 1e-42, 1e-3, 0.5, 1e300, std::numeric_limits<double>::infinity()};
+    return a.once_in(3) ? odd[a.below(6)] : a.setting(3.0);
+}
+
 } // namespace
 
 TEST(hostile_box_medians) {
@@ -45,7 +51,7 @@ TEST(hostile_box_medians) {
             median.stride = median.n_col;
             count.stride = count.n_col;
         }
-        box_medians(image, rows, columns, surface, a.setting(3.0), median, count);
+        box_medians(image, rows, columns, surface, sigma_of(a), median, count);
     });
 }
 
@@ -70,7 +76,7 @@ TEST(hostile_ring_medians) {
         const double inner = a.setting(0.5 * double(a.below(9))), outer = a.setting(1.0 + 0.5 * double(a.below(30)));
         const auto median = a.vector<float>(a.near(n_star));
         const auto count = a.vector<std::int32_t>(a.near(n_star));
-        ring_medians(image, row, column, inner, outer, a.setting(3.0), median, count);
+        ring_medians(image, row, column, inner, outer, sigma_of(a), median, count);
     });
     // Stars at the ends of the numbers.
     const float pixel = 1.0f;

@@ -113,7 +113,7 @@ void box_medians(const BoxMediansJob& job) {
             const size_t after = j + 1 < job.m ? size_t(job.column_edge[j + 2]) - (left + width) : 0;
             float* const x = job.scratch;
             size_t n = 0;
-            for (size_t row = top; row < bottom; ++row) {
+            for (size_t row = top; width > 0 && row < bottom; ++row) { // an image without columns may be nowhere
                 const float* pixel = job.image + row * job.row_stride + left;
                 // Rows lie pages apart: those of the next box are asked for while this one is worked on.
                 for (size_t k = 0; k < after; k += 16) {
