@@ -138,3 +138,13 @@ def test_one_trial_period_is_a_grid() -> None:
     flux = quiet(time)[:, 0] - 2e-3 * dip(time, 3.3, 1326.7, 0.14)
     found = search_transits(flux, time=time, periods=[3.3], n_candidates=1)
     assert len(found) == 1
+
+
+def test_points_that_outweigh_all_others_leave_a_search_of_noise() -> None:
+    """One error a thousand million times smaller than the rest: sums lose the others, and nothing may be divided by."""
+    time = half_hours()
+    flux = quiet(time)
+    errors = np.full(flux.shape, 1e-3)
+    errors[::100] = 1e-12
+    found = search_transits(flux, time=time, flux_err=errors)
+    assert not found["claim"].any()

@@ -85,7 +85,7 @@ def search_block(
         Flattened; the stars are independent of each other.
     settings : SearchSettings
     workers : int
-        Threads of the box search; any number gives the same bytes.
+        Threads, over periods in the box search and over stars after it; any number gives the same bytes.
     segment : (n_time,) int32, optional
         Which of several light curves a point is from, where these were joined: levels, scatter and single events are
         those of each.

@@ -22,18 +22,22 @@ def _near_window(
 ) -> tuple[F64, F64, F64]:
     """Offsets from the epoch, weights and weighted fluxes of the points that fall into the window at any frequency."""
     n = time.size
-    offset, w, y = np.empty(n + 1), np.empty(n + 1), np.empty(n + 1)
     lowest, highest = np.min(frequencies), np.max(frequencies)
     middle = 0.5 * (lowest + highest)
     reach = half_window * highest + 1e-9
-    m = 0
+    if reach >= 0.5:
+        return time - epoch, weight, weight * (flux - mean)
+    is_near = np.empty(n, np.bool_)
     for i in range(n):
         from_epoch = time[i] - epoch
         turns = from_epoch * middle
-        off = abs(turns - np.floor(turns + 0.5))
-        offset[m], w[m], y[m] = from_epoch, weight[i], weight[i] * (flux[i] - mean)
         # Turns between the frequency in the middle and the others.
-        m += int(off <= reach + abs(from_epoch) * (highest - middle))
+        is_near[i] = abs(turns - np.floor(turns + 0.5)) <= reach + abs(from_epoch) * (highest - middle)
+    offset, w, y = np.empty(n + 1), np.empty(n + 1), np.empty(n + 1)
+    m = 0
+    for i in range(n):
+        offset[m], w[m], y[m] = time[i] - epoch, weight[i], weight[i] * (flux[i] - mean)
+        m += int(is_near[i])
     return offset[:m], w[:m], y[:m]
 
 
@@ -89,8 +93,10 @@ def box_around(
     mean = total_y / total_w if total_w > 0.0 else 0.0
     offset, w_near, y_near = _near_window(time, flux, weight, frequencies, epoch, half_window, mean)
     per_cell = n_cell / (2.0 * half_window)
-    w = np.zeros(n_cell + 1)
-    y = np.zeros(n_cell + 1)
+    cell = np.empty(offset.size, np.int32)
+    # One more cell takes what lies outside the window.
+    w = np.empty(n_cell + 2)
+    y = np.empty(n_cell + 2)
     best = 0.0
     best_frequency, best_first, best_n = 0, 0, least
     for j in range(frequencies.size):
@@ -98,18 +104,22 @@ def box_around(
         y[:] = 0.0
         f = frequencies[j]
         period = 1.0 / f
+        # No branch, no sum: in vectors.
         for i in range(offset.size):
             turns = offset[i] * f
             here = (turns - np.floor(turns + 0.5)) * period
-            if -half_window <= here < half_window:
-                c = min(int((here + half_window) * per_cell), n_cell - 1)
-                w[c + 1] += w_near[i]
-                y[c + 1] += y_near[i]
+            inside = (here >= -half_window) & (here < half_window)
+            cell[i] = np.int32(min((here + half_window) * per_cell, n_cell - 1.0) if inside else n_cell)
+        for i in range(offset.size):
+            w[cell[i] + 1] += w_near[i]
+            y[cell[i] + 1] += y_near[i]
         for c in range(n_cell):
             w[c + 1] += w[c]
             y[c + 1] += y[c]
         for n in range(least, min(most, n_cell) + 1):
-            if not _may_be_better(w[: n_cell - n + 1], w[n:], y[: n_cell - n + 1], y[n:], total_w, best):
+            if not _may_be_better(
+                w[: n_cell - n + 1], w[n : n_cell + 1], y[: n_cell - n + 1], y[n : n_cell + 1], total_w, best
+            ):
                 continue
             for first in range(n_cell - n + 1):
                 y_in = y[first + n] - y[first]
@@ -214,11 +224,13 @@ def phase_sums(time: F64, flux: F64, weight: F64, period: float, t0: float, n_ce
     """
     w = np.zeros(n_cell)
     y = np.zeros(n_cell)
+    cell = np.empty(time.size, np.int32)
     for i in range(time.size):
         turns = (time[i] - t0) / period
-        c = min(int((turns - np.floor(turns)) * n_cell), n_cell - 1)
-        w[c] += weight[i]
-        y[c] += weight[i] * flux[i]
+        cell[i] = np.int32(min((turns - np.floor(turns)) * n_cell, n_cell - 1.0))
+    for i in range(time.size):
+        w[cell[i]] += weight[i]
+        y[cell[i]] += weight[i] * flux[i]
     box_w = np.zeros(n_cell)
     box_y = np.zeros(n_cell)
     for c in range(n_cell):
