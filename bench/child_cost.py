@@ -25,19 +25,19 @@ class Cost:
     peak_bytes: int = 0
 
 
-def cost_of(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Cost:
+def cost_of(command: Sequence[str], *, environment: Mapping[str, str], log: Path, limit_s: float = LIMIT_S) -> Cost:
     """Run a command to its end and return what it cost; RuntimeError when it fails or hangs."""
     with log.open("wb") as output:
         began = time.perf_counter()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(environment))
-        limit = threading.Timer(LIMIT_S, child.kill)
+        limit = threading.Timer(limit_s, child.kill)
         limit.start()
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - began
     limit.cancel()
     child.returncode = os.waitstatus_to_exitcode(status)
-    if wall_s >= LIMIT_S:
-        raise RuntimeError(f"{command[0]} did not end within {LIMIT_S} s")
+    if wall_s >= limit_s:
+        raise RuntimeError(f"{command[0]} did not end within {limit_s:g} s")
     if child.returncode:
         raise RuntimeError(f"{command[0]} ended with {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss)

@@ -1,14 +1,13 @@
 """Whole objects of the size of an FFI from nginx to files: what each client costs, its start-up taken off.
 
 Every client is a program of its own; `wait4` tells the CPU time of it and its children. A run with one object is the
-start-up, which a run with 24 then has taken off. nginx gives ETags and sums as S3 does and takes little of the CPUs
-that it shares with the client. Files go to memory where it has a file
-system: the row is about clients, not disks.
+start-up, which a run with 24 then has taken off. All clients have the first round; the further ones are for ours and
+the rivals that did best in it, by either measure. nginx gives ETags and sums as S3 does and takes little of the CPUs
+that it shares with the client. Files go to memory where it has a file system: the row is about clients, not disks.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -33,6 +32,8 @@ BUCKET = "stpubdata"
 KEYS = [f"tess/public/bench/frame{i:02d}_ffic.fits" for i in range(N_OBJECT)]
 RIVALS = ("s5cmd", "obstore", "awscrt", "boto3", "rclone", "aiobotocore")
 N_ROUND = 3
+N_REPEATED = 2
+LIMIT_S = 30.0
 LATENCY_S = 0.05
 GIGABYTES = (N_OBJECT - 1) * N_BYTES / 1e9
 
@@ -43,11 +44,10 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Bucket:
-    """A folder that nginx serves, where clients put their files, and the sha256 of each object by its key."""
+    """A folder that nginx serves, and where clients put their files."""
 
     root: Path
     out: Path
-    digests: Mapping[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +56,15 @@ def bucket(workspace: Path) -> Iterator[Bucket]:
     memory = Path("/dev/shm")
     place = memory / f"starskope-bench-{os.getpid()}" if os.access(memory, os.W_OK) else workspace / "bulk"
     rng = np.random.default_rng(4)
-    digests: dict[str, str] = {}
     try:
         for i, key in enumerate(KEYS):
             path = place / "root" / BUCKET / key
             path.parent.mkdir(parents=True, exist_ok=True)
             if i < N_CONTENT:
-                content = rng.bytes(N_BYTES)
-                path.write_bytes(content)
-                digests[key] = hashlib.sha256(content).hexdigest()
+                path.write_bytes(rng.bytes(N_BYTES))
             else:
                 path.hardlink_to(place / "root" / BUCKET / KEYS[i % N_CONTENT])
-                digests[key] = digests[KEYS[i % N_CONTENT]]
-        yield Bucket(place / "root", place / "out", digests)
+        yield Bucket(place / "root", place / "out")
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -93,33 +89,51 @@ def fetch(client: str, url: str, bucket: Bucket, keys: list[str], environment: M
     """Fetch into an empty folder."""
     shutil.rmtree(bucket.out, ignore_errors=True)
     bucket.out.mkdir()
-    return cost_of(command(client, url, BUCKET, bucket.out, keys), environment=environment, log=log)
+    line = command(client, url, BUCKET, bucket.out, keys)
+    return cost_of(line, environment=environment, log=log, limit_s=LIMIT_S)
 
 
 def check(client: str, bucket: Bucket) -> None:
     for key in KEYS:
-        content = (bucket.out / key.rpartition("/")[2]).read_bytes()
-        assert hashlib.sha256(content).hexdigest() == bucket.digests[key], (client, key)
+        got, stored = bucket.out / key.rpartition("/")[2], bucket.root / BUCKET / key
+        assert got.read_bytes() == stored.read_bytes(), (client, key)
+
+
+def best(slopes: Mapping[str, Slope]) -> set[str]:
+    """Return the rivals that are worth another round: those of the least CPU time and those of the least wall time."""
+    found: set[str] = set()
+    for what in (lambda cost: cost.cpu_s, lambda cost: cost.wall_s):
+        figures = {client: min(slope.rounds(what)) for client, slope in slopes.items() if client != "starskope"}
+        found.update(sorted(figures, key=figures.__getitem__)[:N_REPEATED])
+    return found
 
 
 def measure(
     session: harness.Session, clients: tuple[str, ...], bucket: Bucket, scheme: str, latency_s: float, log: Path
 ) -> tuple[dict[str, Slope], list[str]]:
-    """Run every client with one object and with all, in turns; also give notes on rivals that failed."""
+    """Run the clients with one object and with all, in turns; also give notes on rivals that failed."""
     slopes = {client: Slope() for client in clients}
     notes = []
     with serve(bucket, scheme, latency_s, checksums=True, md5_etags=True) as (url, environment):
         for n_round in range(N_ROUND):
+            again = {"starskope", *(best(slopes) if n_round else slopes)}
             for client, slope in list(slopes.items()):
+                if client not in again:
+                    continue
                 try:
-                    slope.few.append(fetch(client, url, bucket, KEYS[:1], environment, log))
-                    slope.many.append(fetch(client, url, bucket, KEYS, environment, log))
+                    few = fetch(client, url, bucket, KEYS[:1], environment, log)
+                    many = fetch(client, url, bucket, KEYS, environment, log)
                 except RuntimeError as error:
                     if client == "starskope":
                         raise
-                    del slopes[client]
-                    notes.append(session.leave_out(client, f"failed over {scheme}: {str(error)[-200:]}"))
+                    if slope.many:
+                        notes.append(f"{client} failed in one of its rounds: {str(error)[-200:]}")
+                    else:
+                        del slopes[client]
+                        notes.append(session.leave_out(client, f"failed over {scheme}: {str(error)[-200:]}"))
                     continue
+                slope.few.append(few)
+                slope.many.append(many)
                 if not n_round:
                     check(client, bucket)
     return slopes, notes
@@ -146,14 +160,14 @@ def test_bulk(session: harness.Session, bucket: Bucket, workspace: Path, scheme:
         client: [cpu / GIGABYTES for cpu in slope.rounds(lambda cost: cost.cpu_s)] for client, slope in slopes.items()
     }
     made = row(f"CPU time of the client per GB: {what}", cpu, None)
-    best = min(made.ratio(rival) for rival in ("s5cmd", "obstore", "awscrt", "boto3") if rival in made.rivals)
-    made.must("not above s5cmd, obstore, awscrt, boto3", best >= 1)
-    made.aim("0.8x the best", best >= 1.25)
+    least = min(made.ratio(rival) for rival in ("s5cmd", "obstore", "awscrt", "boto3") if rival in made.rivals)
+    made.must("not above s5cmd, obstore, awscrt, boto3", least >= 1)
+    made.aim("0.8x the best", least >= 1.25)
     wall = {client: slope.rounds(lambda cost: cost.wall_s) for client, slope in slopes.items()}
     made = row(f"wall time: {what}", wall, (N_OBJECT - 1) * N_BYTES)
-    best = min(map(made.ratio, made.rivals))
-    made.must("1.1x the fastest", best >= 1 / 1.1)
-    made.aim("the fastest", best >= 1)
+    least = min(map(made.ratio, made.rivals))
+    made.must("1.1x the fastest", least >= 1 / 1.1)
+    made.aim("the fastest", least >= 1)
     peak = max(cost.peak_bytes for cost in slopes["starskope"].many)
     made.notes.append(f"largest process of ours {peak / 1e6:.0f} MB")
 
@@ -164,13 +178,18 @@ SERVERS = {"nothing to compare but the size": {}, "CRC64NVME": {"checksums": Tru
 def test_checks(session: harness.Session, bucket: Bucket, workspace: Path) -> None:
     """What it costs to hold the bytes against a sum: the same client, servers that store different sums."""
     slopes = {name: Slope() for name in SERVERS}
+    rclone = Slope()
     log = workspace / "client.log"
-    for _ in range(N_ROUND):
+    for n_round in range(N_ROUND):
         for name, settings in SERVERS.items():
             with serve(bucket, "http", 0.0, **settings) as (url, environment):
                 slopes[name].few.append(fetch("starskope", url, bucket, KEYS[:1], environment, log))
                 slopes[name].many.append(fetch("starskope", url, bucket, KEYS, environment, log))
-                check(name, bucket)
+                if not n_round:
+                    check(name, bucket)
+                if name == "MD5" and is_there("rclone"):
+                    rclone.few.append(fetch("rclone", url, bucket, KEYS[:1], environment, log))
+                    rclone.many.append(fetch("rclone", url, bucket, KEYS, environment, log))
     for text, what in (("CPU time", lambda cost: cost.cpu_s), ("wall time", lambda cost: cost.wall_s)):
         timings = {name: harness.Timing(slope.rounds(what)) for name, slope in slopes.items()}
         plain = timings.pop("nothing to compare but the size")
@@ -179,6 +198,11 @@ def test_checks(session: harness.Session, bucket: Bucket, workspace: Path) -> No
         row.must("CRC64NVME 1.15x of unchecked", row.ratio("CRC64NVME") <= 1.15)
         row.must("MD5 2.2x of unchecked", row.ratio("MD5") <= 2.2)
         row.notes.append("the rivals are ours with a check: below the limit is good")
+        if rclone.many:
+            name = f"{text} of a download over http that compares the MD5 of every object, start-up taken off"
+            ours = harness.Timing(slopes["MD5"].rounds(what))
+            timings = {"rclone": harness.Timing(rclone.rounds(what))}
+            session.record(harness.Row(name, ours, timings, threads="all"))
 
 
 def test_relay(session: harness.Session, bucket: Bucket, workspace: Path) -> None:

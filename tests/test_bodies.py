@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import ssl
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import fault_server as faults
@@ -20,6 +22,7 @@ from starskope.synth.endpoint import Endpoint
 from starskope.transfer import body_thread
 from starskope.transfer.download import download, download_async
 from starskope.transfer.options import TransferOptions
+from starskope.transfer.partfile import PartFile
 
 BUCKET = "stpubdata"
 NEVER = 10**9
@@ -223,3 +226,28 @@ def test_an_object_replaced_in_the_middle_is_never_a_mix(
         report = download([uri], tmp_path, options=_options(endpoint, 0))
     assert report["status"].tolist() == ["downloaded"], report["error"]
     assert (tmp_path / "replaced.bin").read_bytes() == new
+
+
+@pytest.mark.parametrize("n_busy", [1, 2])
+def test_no_more_bodies_than_asked_for_are_worked_on_at_once(
+    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], n_busy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, n_now, most = threading.Lock(), 0, 0
+    put = PartFile._put
+
+    def slow_put(self: PartFile, chunks: Sequence[bytes | memoryview]) -> None:
+        nonlocal n_now, most
+        with counting:
+            n_now += 1
+            most = max(most, n_now)
+        time.sleep(0.005)
+        put(self, chunks)
+        with counting:
+            n_now -= 1
+
+    monkeypatch.setattr(PartFile, "_put", slow_put)
+    report = download(URIS, tmp_path, options=_options(endpoint, 0, max_objects=len(URIS), busy_bodies=n_busy))
+    assert set(report["status"]) == {"downloaded"}, report["error"]
+    assert n_direct
+    assert most == n_busy
+    _assert_whole(tmp_path, URIS)

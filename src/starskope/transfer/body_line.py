@@ -16,8 +16,6 @@ from typing import Any
 __all__ = ["Line", "TlsLine", "line_of"]
 
 _NEEDED = ("_incoming", "_outgoing", "_ssl_reading_paused", "_sslobj", "_transport")
-# What OpenSSL is fed at once: much less costs system calls, much more falls out of the cache.
-_FEED_BYTES = 2**18
 
 
 def line_of(transport: Any) -> Line | None:
@@ -50,11 +48,25 @@ class Line:
         self._pause()
         # A descriptor of its own stays valid whatever becomes of the transport.
         self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
-        self._socket.setblocking(True)
+        self._socket.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
 
-    def receive_into(self, view: memoryview) -> int:
-        """Wait for bytes, in a thread; none mean the end of the connection."""
-        return self._receive(self._open_socket, view)
+    def receive_into(self, view: memoryview, feed: memoryview) -> int | None:
+        """Take what has come, in a thread; none at the end of the connection, None where all was taken already.
+
+        Parameters
+        ----------
+        view : memoryview
+            Where it goes.
+        feed : memoryview
+            Room for what must be deciphered first.
+        """
+        return self._receive(self._open_socket, view, feed)
+
+    def wait(self) -> None:
+        """Wait until something comes or the connection ends, in a thread."""
+        self._poll.poll()
 
     def stop(self) -> None:
         """Wake the thread where it waits; the connection is of no further use."""
@@ -63,8 +75,8 @@ class Line:
 
     def let_go(self) -> None:
         """Undo `take_over`, but for the pause."""
-        self._open_socket.setblocking(False)
-        self._open_socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def give_back(self) -> bool:
         """Let the loop read again; False where the connection died or holds what the next answer would be read from."""
@@ -79,8 +91,8 @@ class Line:
             raise RuntimeError("a connection that was not taken over")
         return self._socket
 
-    def _receive(self, open_socket: socket.socket, view: memoryview) -> int:
-        return open_socket.recv_into(view)
+    def _receive(self, open_socket: socket.socket, view: memoryview, feed: memoryview) -> int | None:
+        return _take(open_socket, view)
 
     def _holds_more(self) -> bool:
         poll = select.poll()
@@ -100,21 +112,23 @@ class TlsLine(Line):
     def __init__(self, transport: Any) -> None:
         super().__init__(transport)
         self._under = transport._ssl_protocol
-        self._fed = memoryview(bytearray(_FEED_BYTES))
 
-    def _receive(self, open_socket: socket.socket, view: memoryview) -> int:
+    def _receive(self, open_socket: socket.socket, view: memoryview, feed: memoryview) -> int | None:
         under = self._under
+        read, n_filled, n_wanted = under._sslobj.read, 0, len(view)
         while True:
             try:
-                return int(under._sslobj.read(len(view), view))
+                while n_filled < n_wanted and (n_bytes := read(n_wanted - n_filled, view[n_filled:])):
+                    n_filled += n_bytes
+                return n_filled
             except ssl.SSLWantReadError:
                 pass
             if under._outgoing.pending:  # the answer to a change of keys
                 open_socket.sendall(under._outgoing.read())
-            n_bytes = open_socket.recv_into(self._fed)
-            if not n_bytes:
-                return 0
-            under._incoming.write(self._fed[:n_bytes])
+            n_fed = _take(open_socket, feed)
+            if not n_fed:
+                return n_filled or n_fed
+            under._incoming.write(feed[:n_fed])
 
     def _holds_more(self) -> bool:
         return bool(self._under._incoming.pending or self._under._sslobj.pending()) or super()._holds_more()
@@ -129,3 +143,10 @@ class TlsLine(Line):
         self._under._ssl_reading_paused = False
         self._under._transport.resume_reading()
         super()._resume()
+
+
+def _take(open_socket: socket.socket, view: memoryview) -> int | None:
+    try:
+        return open_socket.recv_into(view)
+    except BlockingIOError:
+        return None

@@ -14,7 +14,9 @@ answer with a new parser, and serves the next request; a connection whose body d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 from aiohttp import ClientPayloadError
@@ -25,14 +27,18 @@ from starskope.transfer.body_line import Line, line_of
 from starskope.transfer.partfile import outlast
 from starskope.transfer.patience import Watch
 
-__all__ = ["BodyThread", "open_body_thread"]
+__all__ = ["BodyThread", "Turns", "open_body_thread"]
 
 _NEEDED = ("_parser", "_reading_paused", "read_timeout", "start_timeout")
 _NOTE_EVERY_S = 0.1
+# What OpenSSL is fed at once: much less costs system calls, much more falls out of the cache.
+_FEED_BYTES = 2**18
 
 
 def open_body_thread(response: Any, n_bytes: int) -> BodyThread | None:
-    """Return the body of an answer for the short way, or None where only aiohttp's own way is open.
+    """Take the body of an answer from the event loop, or return None where only aiohttp's own way is open.
+
+    To be called as soon as the head was judged: what the loop receives meanwhile costs several times as much.
 
     Parameters
     ----------
@@ -40,6 +46,11 @@ def open_body_thread(response: Any, n_bytes: int) -> BodyThread | None:
         Whose head was read and checked.
     n_bytes : int
         Bytes that must come, all of them.
+
+    Returns
+    -------
+    BodyThread or None
+        To be closed, whether or not it is poured.
     """
     known = known_connection(response, _NEEDED)
     if known is None:
@@ -48,7 +59,7 @@ def open_body_thread(response: Any, n_bytes: int) -> BodyThread | None:
     # Loops of other kinds (Windows, uvloop) read ahead of what they hand out.
     if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop) or not parallel.can_wait():
         return None
-    if response.content.exception() is not None or response.content.is_eof():
+    if response.content.exception() is not None or response.content.is_eof() or transport.is_closing():
         return None
     line = line_of(transport)
     return None if line is None else BodyThread(response.content, protocol, line, n_bytes)
@@ -80,9 +91,24 @@ class BodyThread:
         self._n_missing = n_bytes
         self._n_came = self._n_filled = 0
         self._is_stopped = False
+        protocol.read_timeout = None  # the watch looks after the bytes
+        protocol.start_timeout()
+        self._early: list[bytes] = []
+        while chunk := stream.read_nowait():  # resumes a connection that aiohttp had paused, so it comes first
+            self._early.append(chunk)
+        line.take_over()
+
+    def close(self) -> None:
+        """Let go of the connection, which is of no further use unless `pour` gave it back."""
+        self._line.let_go()
 
     async def pour(
-        self, put: Callable[[memoryview], None], buffer_bytes: int, watch: Watch, note: Callable[[int], None]
+        self,
+        put: Callable[[memoryview], None],
+        buffer_bytes: int,
+        turns: Turns,
+        watch: Watch,
+        note: Callable[[int], None],
     ) -> None:
         """Receive the body and hand it on, in order.
 
@@ -92,6 +118,8 @@ class BodyThread:
             Takes the next bytes, in a thread. They are overwritten when it returns.
         buffer_bytes : int
             Size of the pieces, the last one of which may be shorter.
+        turns : Turns
+            That this body shares with others.
         watch : Watch
             Told of bytes as they come.
         note : callable
@@ -106,16 +134,10 @@ class BodyThread:
         -----
         Whatever `put` raises passes through. Cancelled, it waits for the `put` that is under way.
         """
-        self._protocol.read_timeout = None  # the watch looks after the bytes
-        self._protocol.start_timeout()
-        early: list[bytes] = []
-        while chunk := self._stream.read_nowait():  # resumes a connection that aiohttp had paused, so it comes first
-            early.append(chunk)
         buffer = memoryview(bytearray(min(buffer_bytes, self._n_missing)))
-        self._line.take_over()
         n_noted = 0
         try:
-            receiving = asyncio.wrap_future(parallel.submit_waiting(self._receive, early, buffer, put, watch))
+            receiving = asyncio.wrap_future(parallel.submit_waiting(self._receive, buffer, put, turns, watch))
             while not receiving.done():
                 await asyncio.wait({receiving}, timeout=_NOTE_EVERY_S)
                 n_noted, n_new = self._n_came, self._n_came - n_noted
@@ -126,21 +148,18 @@ class BodyThread:
             self._line.stop()
             await outlast(receiving)
             raise
-        finally:
-            self._line.let_go()
+        self._line.let_go()
         if not self._protocol._reading_paused and self._line.give_back():
             self._protocol._parser = NothingMore()
             self._stream.feed_eof()
 
-    def _receive(self, early: list[bytes], buffer: memoryview, put: Callable[[memoryview], None], watch: Watch) -> None:
+    def _receive(self, buffer: memoryview, put: Callable[[memoryview], None], turns: Turns, watch: Watch) -> None:
         def hand_on() -> None:
-            watch.is_paused = True
             put(buffer[: self._n_filled])
-            watch.is_paused = False
             self.n_put += self._n_filled
             self._n_filled = 0
 
-        def take(n_bytes: int) -> None:
+        def took(n_bytes: int) -> None:
             watch.took(n_bytes)
             self._n_came += n_bytes
             self._n_missing -= n_bytes
@@ -148,25 +167,63 @@ class BodyThread:
             if self._n_filled == len(buffer) or not self._n_missing:
                 hand_on()
 
-        for chunk in early:
-            start = 0
-            while start < len(chunk):
-                n_bytes = min(len(chunk) - start, len(buffer) - self._n_filled)
-                buffer[self._n_filled : self._n_filled + n_bytes] = chunk[start : start + n_bytes]
-                start += n_bytes
-                take(n_bytes)
+        def take(feed: memoryview) -> int | None:
+            # Never more than what was asked for: what follows belongs to the next answer.
+            n_bytes = self._line.receive_into(buffer[self._n_filled : self._n_filled + self._n_missing], feed)
+            if n_bytes:
+                took(n_bytes)
+            return n_bytes
+
+        with turns.take(watch):
+            for chunk in self._early:
+                start = 0
+                while start < len(chunk):
+                    n_bytes = min(len(chunk) - start, len(buffer) - self._n_filled)
+                    buffer[self._n_filled : self._n_filled + n_bytes] = chunk[start : start + n_bytes]
+                    start += n_bytes
+                    took(n_bytes)
         error: OSError | None = None
         while self._n_missing and not self._is_stopped:
             try:
-                # Never more than what was asked for: what follows belongs to the next answer.
-                n_bytes = self._line.receive_into(buffer[self._n_filled : self._n_filled + self._n_missing])
+                with turns.take(watch) as feed:
+                    n_taken = take(feed)
+                if n_taken is None:
+                    self._line.wait()
+                elif not n_taken:
+                    break
             except OSError as broken:
                 error = broken
                 break
-            if not n_bytes:
-                break
-            take(n_bytes)
         if self._n_filled:
             hand_on()  # what came before the break is as good as any
         if self._n_missing:
             raise ClientPayloadError(f"{self._n_missing} bytes are missing") from error
+
+
+class Turns:
+    """A turn at the CPU for each of a few bodies, of all that come; see `TransferOptions.busy_bodies`.
+
+    Parameters
+    ----------
+    n_busy : int
+        Bodies that have their turn at the same time.
+    """
+
+    def __init__(self, n_busy: int) -> None:
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        for _ in range(n_busy):
+            self._free.put(memoryview(bytearray(_FEED_BYTES)))
+
+    @contextmanager
+    def take(self, watch: Watch) -> Iterator[memoryview]:
+        """Wait for a turn, in a thread, and have it; yields the memory that goes with it.
+
+        The time is not the server's: what is waited for, or worked on, has come.
+        """
+        watch.is_paused = True
+        feed = self._free.get()
+        try:
+            yield feed
+        finally:
+            self._free.put(feed)
+            watch.is_paused = False

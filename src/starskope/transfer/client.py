@@ -26,6 +26,7 @@ from botocore.loaders import create_loader
 from botocore.utils import parse_timestamp
 
 from starskope.errors import TransferError
+from starskope.transfer.body_thread import Turns
 from starskope.transfer.connections import connections_class
 from starskope.transfer.options import TransferOptions
 from starskope.transfer.pacing import Pace
@@ -75,6 +76,11 @@ class Client:
     def buffer(self) -> memoryview:
         """The buffer in which bytes are received that are used at once; one for all, so that it stays in cache."""
         return memoryview(bytearray(self.options.step_bytes))
+
+    @cached_property
+    def turns(self) -> Turns:
+        """The turns at the CPU of the bodies that come."""
+        return Turns(self.options.busy_bodies)
 
     @property
     def request_arguments(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ _COUNTS = (
     "min_connections",
     "start_connections",
     "max_objects",
+    "busy_bodies",
     "max_attempts",
     "max_lost",
     "renew_bytes",
@@ -79,6 +80,9 @@ class TransferOptions:
         Factor of a fall.
     max_objects : int
         Objects that one download moves at the same time.
+    busy_bodies : int
+        Of these, how many are received, deciphered, summed and written at the same moment. More than a few threads
+        wait for each other rather than work: under TLS, Python's lock changes hands every 16 KiB.
     max_attempts : int
         Tries per object or range, the first included.
     retry_seconds : float
@@ -149,6 +153,7 @@ class TransferOptions:
     pace_increase: float = 1.0
     pace_decrease: float = 0.5
     max_objects: int = 8
+    busy_bodies: int = 2
     max_attempts: int = 5
     retry_seconds: float = 45.0
     renew_bytes: int = 64 * 2**20

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from starskope.errors import TransferError
 from starskope.transfer.bodies import Lending, drop_connection, open_body
-from starskope.transfer.body_thread import open_body_thread
+from starskope.transfer.body_thread import BodyThread, open_body_thread
 from starskope.transfer.checks import AnswerError, Extent, ObjectChangedError, check_extent, plain_etag
 from starskope.transfer.client import Client
 from starskope.transfer.connections import fresh_connection
@@ -285,31 +285,36 @@ class _Reading:
             except AnswerError:
                 drop_connection(body.raw_stream)
                 raise
-            if requests is not None:
-                await client.quick.learn(uri, requests)
-            if self.extent is None:
-                await self.sink.begin(extent)
-                self.extent, self.etag = extent, extent.etag
             # The stream beneath botocore's body: the body would sum a stored checksum on the loop, and only compare it
             # at an end of file that is never asked for here.
-            await self._take(body.raw_stream, extent.stop, watch)
+            with self._thread_for(body.raw_stream, extent.stop) as thread:
+                if requests is not None:
+                    await client.quick.learn(uri, requests)
+                if self.extent is None:
+                    await self.sink.begin(extent)
+                    self.extent, self.etag = extent, extent.etag
+                await self._take(body.raw_stream, extent.stop, thread, watch)
         finally:
             # Closing a body that was read to its end gives the connection back; any other is dropped, not drained.
             with contextlib.suppress(*NETWORK_ERRORS):
                 body.close()
 
-    async def _take(self, response: Any, stop: int, watch: Watch) -> None:
+    def _thread_for(self, response: Any, stop: int) -> contextlib.AbstractContextManager[BodyThread | None]:
+        n_bytes = stop - self.position
+        is_large = n_bytes >= self.client.options.direct_bytes
+        thread = open_body_thread(response, n_bytes) if is_large and isinstance(self.sink, StraightSink) else None
+        return contextlib.nullcontext() if thread is None else contextlib.closing(thread)
+
+    async def _take(self, response: Any, stop: int, thread: BodyThread | None, watch: Watch) -> None:
         options = self.client.options
-        is_large = stop - self.position >= options.direct_bytes
-        if is_large and isinstance(self.sink, StraightSink):
+        if thread is not None and isinstance(self.sink, StraightSink):
             put = await self.sink.straight()
-            thread = open_body_thread(response, stop - self.position)
-            if thread is not None:
-                try:
-                    await thread.pour(put, options.write_bytes, watch, self.sink.note)
-                finally:
-                    self.position += thread.n_put
-                return
+            try:
+                await thread.pour(put, options.write_bytes, self.client.turns, watch, self.sink.note)
+            finally:
+                self.position += thread.n_put
+            return
+        is_large = stop - self.position >= options.direct_bytes
         if (enlarge := getattr(response.content, "set_read_chunk_size", None)) is not None:
             enlarge(options.step_bytes)
         with open_body(response, stop - self.position, watch.took, self._lending() if is_large else None) as body:
