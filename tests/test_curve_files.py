@@ -18,6 +18,7 @@ from stored_curves import ARRAYS, assert_same_bits, make_curves, tree_bytes
 
 from starskope import landing
 from starskope.curves.container import LightCurves
+from starskope.curves.zarr_store import write_zarr_parts
 from starskope.errors import FrameError
 
 ENDINGS = ["zarr", "fits"]
@@ -96,6 +97,15 @@ def test_reading_some_stars_of_a_zarr_store_opens_their_chunks_only(tmp_path: Pa
     assert_same_bits(curves.select(slice(0, 256)), LightCurves.read(path, stars=slice(0, 256)))
     with pytest.raises(FrameError, match="array 'flux' is damaged"):
         LightCurves.read(path)
+
+
+def test_a_store_that_is_written_some_stars_at_a_time_has_the_same_bytes(tmp_path: Path) -> None:
+    curves = make_curves(n_star=600, quality=np.zeros(30, np.int32))
+    curves.write(tmp_path / "whole.zarr")
+    parts = (curves.select(stars=slice(first, min(first + 256, 600))) for first in range(0, 600, 256))
+    write_zarr_parts(parts, curves.stars, tmp_path / "parts.zarr")
+    assert tree_bytes(tmp_path / "parts.zarr") == tree_bytes(tmp_path / "whole.zarr")
+    assert_same_bits(LightCurves.read(tmp_path / "parts.zarr"), curves)
 
 
 def test_the_stores_are_what_the_documents_say(tmp_path: Path) -> None:

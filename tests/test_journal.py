@@ -29,6 +29,16 @@ def test_a_block_comes_back_as_it_was_written(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(block[name], array)
 
 
+@pytest.mark.parametrize("columns", [slice(0, 3), slice(1, 2), slice(2, 9), slice(0, 0)])
+def test_some_columns_of_a_block_can_be_read_alone(tmp_path: Path, columns: slice) -> None:
+    with Journal(tmp_path) as journal:
+        journal.write(3, {"before": np.arange(5), **ARRAYS}, complete=True)
+        read = journal.columns(3, "flux", columns)
+    np.testing.assert_array_equal(read, ARRAYS["flux"][:, columns])
+    assert read.dtype == np.float32
+    assert read.flags.writeable
+
+
 def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with Journal(tmp_path / name) as journal:

@@ -66,7 +66,7 @@ def test_any_number_of_workers_gives_the_same_bytes(journal: Journal) -> None:
     for workers in (1, 2, 7):
         journal.forget("stars")
         blocks = StarBlocks(journal, N_STAR, config(workers=workers), QUIET)
-        assert make_all(blocks) == {1: [[0], [1], [2]], 2: [[0, 1], [2]], 7: [[0, 1, 2]]}[workers]
+        assert make_all(blocks) == {1: [[0], [1], [2]], 2: [[0, 1, 2]], 7: [[0, 1, 2]]}[workers]
         made[workers] = digests(journal)
     assert sorted(made[1]) == ["stars-00000.npz", "stars-00001.npz", "stars-00002.npz"]
     assert made[1] == made[2] == made[7]

@@ -14,6 +14,8 @@ import json
 import os
 import shutil
 import sqlite3
+import struct
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -252,6 +254,18 @@ class Journal:
         """Open one finished block; each array is read when it is asked for."""
         with np.load(self.path(number, kind), allow_pickle=False) as arrays:
             yield arrays
+
+    def columns(self, number: int, name: str, columns: slice) -> NDArray[Any]:
+        """Read some columns of an array (n, m) of a finished block of frames, and little else of its file."""
+        path = self.path(number)
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            # Members are stored as they are: behind 30 bytes, the name and an extra field lies a .npy file.
+            file.seek(archive.getinfo(f"{name}.npy").header_offset + 26)
+            file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+            read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+            shape, _, dtype = read_header[np.lib.format.read_magic(file)[0]](file)
+            values = np.memmap(file, dtype, "r", file.tell(), shape)
+            return np.array(values[:, columns])
 
     def forget(self, kind: Kind | None = None) -> None:
         """Drop every block of a kind; without one every block and note. The lock is kept: the job begins again."""

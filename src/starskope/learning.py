@@ -22,6 +22,7 @@ from starskope.learn.classify import StarClassifier
 from starskope.learn.columns import feature_names, star_features
 from starskope.learn.features import FeatureModel
 from starskope.learn.inputs import spectrogram_rows, stamp_rows
+from starskope.parallel import map_ranges
 from starskope.runconfig import RunConfig
 from starskope.signals import levelled, spectra_from
 from starskope.starblocks import StarBlocks
@@ -116,8 +117,8 @@ def learn_features(
         except ValueError as error:
             classifier, no_classes = None, str(error)
     first_row = np.searchsorted(np.asarray(candidates["star"]), np.arange(len(stars) + 1))
-    described = []
-    for number in blocks.numbers:
+
+    def describe(number: int, _stop: int) -> Table:
         chosen = blocks.stars(number)
         curves = levelled(blocks.light_curves(number))
         with blocks.arrays(number) as arrays:
@@ -129,7 +130,9 @@ def learn_features(
             known = table if seen_by is model else star_features(*block, seen_by, first_star=chosen.start)
             for name, column in zip(classifier.classes, classifier.predict_proba(known).T, strict=True):
                 table[f"p_{name}"] = column.astype(np.float32)
-        described.append(table)
+        return table
+
+    described = map_ranges(describe, len(blocks.numbers), 1, config.workers)
     features = vstack(described, join_type="exact", metadata_conflicts="error")
     features.write(work / "features.parquet", format="parquet", overwrite=True)
     return no_classes

@@ -7,6 +7,7 @@ and to search the light curves; what stands under a final name is the business o
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,22 +17,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.curves.zarr_arrays import STARS_PER_CHUNK
 from starskope.errors import FrameError
 from starskope.framelist import FrameList
 from starskope.frames.stacked import Stack, combine, kept_cards
 from starskope.journal import Journal, publish
 from starskope.outcome import LeftOut
+from starskope.parallel import ranges
 from starskope.progress import Progress
 from starskope.runconfig import RunConfig
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from starskope.curves.container import LightCurves
     from starskope.frames.reduce import BlockProduct
     from starskope.frames.wcs import TanSip
 
 _PER_FRAME = ("index", "time", "start", "stop", "quality", "barycorr", "exposure_s", "used", "measured")
 _PER_STAR = ("flux", "flux_err", "background")
+_PART_BYTES = 400_000_000
+"""Of light curves that are held while they are written."""
 
 
 def block_arrays(product: BlockProduct | None, left_out: Sequence[LeftOut]) -> dict[str, NDArray[Any]]:
@@ -157,6 +163,17 @@ def _join(journal: Journal, numbers: Sequence[int], names: Sequence[str]) -> dic
     return joined
 
 
+def _parts(n_frame: int, n_star: int) -> list[slice]:
+    """Split the stars so that the light curves of some, and a copy in order of time, take little memory."""
+    chunk = max(1, _PART_BYTES // (12 * n_frame * STARS_PER_CHUNK)) * STARS_PER_CHUNK
+    return [slice(start, stop) for start, stop in ranges(n_star, chunk)]
+
+
+def _columns(journal: Journal, numbers: Sequence[int], name: str, chosen: slice) -> NDArray[np.float32]:
+    """Join some columns of the blocks along time."""
+    return np.concatenate([journal.columns(number, name, chosen) for number in numbers])
+
+
 def _manifest(
     frames: FrameList, measured: Mapping[str, NDArray[Any]], left_out: Sequence[LeftOut]
 ) -> list[dict[str, Any]]:
@@ -219,6 +236,7 @@ def assemble_products(
         Not one frame may enter the stack.
     """
     from starskope.curves.assembly import assemble, with_radius
+    from starskope.curves.zarr_store import write_zarr_parts
     from starskope.frames.targets import Targets
     from starskope.frames.wcs import TanSip
     from starskope.layout.fits import science_region
@@ -233,7 +251,7 @@ def assemble_products(
                 filled.append(number)
             parts = (block[f"left_{name}"].tolist() for name in ("index", "reason", "again"))
             left_out += [LeftOut(i, frames.names[i], reason, again) for i, reason, again in zip(*parts, strict=True)]
-    measured = _join(journal, filled, (*_PER_FRAME, *_PER_STAR, "reason", "note"))
+    measured = _join(journal, filled, (*_PER_FRAME, "reason", "note"))
     for k in np.flatnonzero(~measured["used"] & ~measured["measured"]):
         index = int(measured["index"][k])
         left_out.append(LeftOut(index, frames.names[index], str(measured["reason"][k])))
@@ -249,26 +267,32 @@ def assemble_products(
     science = science_region(stack.header, stack.image.shape)
     kept = np.flatnonzero(measured["measured"])
     exposure = measured["exposure_s"][kept]
-    curves = assemble(
-        with_radius(stars, Targets.from_table(stars)),
-        time=measured["time"][kept],
-        flux=_rows(measured["flux"], kept),
-        flux_err=_rows(measured["flux_err"], kept),
-        background=_rows(measured["background"], kept),
-        quality=measured["quality"][kept],
-        barycorr=measured["barycorr"][kept],
-        names=[frames.names[index] for index in measured["index"][kept]],
-        wcs=TanSip.from_header(stack.header),
-        centre=ccd_centre(stack.header, stack.image.shape),
-        exposure_s=float(np.median(exposure[np.isfinite(exposure)])) if np.isfinite(exposure).any() else float("nan"),
-        left_out=[{"frame": frame.name, "reason": frame.reason} for frame in left_out],
-    )
-    curves.meta["not_stacked"] = [
-        {"frame": row["name"], "reason": row["reason"]} for row in rows if row["status"] == "flagged"
-    ]
+    not_stacked = [{"frame": row["name"], "reason": row["reason"]} for row in rows if row["status"] == "flagged"]
+    described = with_radius(stars, Targets.from_table(stars))
+
+    def curves_of(chosen: slice) -> LightCurves:
+        flux, flux_err, background = (_rows(_columns(journal, filled, name, chosen), kept) for name in _PER_STAR)
+        curves = assemble(
+            described[chosen],
+            time=measured["time"][kept],
+            flux=flux,
+            flux_err=flux_err,
+            background=background,
+            quality=measured["quality"][kept],
+            barycorr=measured["barycorr"][kept],
+            names=[frames.names[index] for index in measured["index"][kept]],
+            wcs=TanSip.from_header(stack.header),
+            centre=ccd_centre(stack.header, stack.image.shape),
+            exposure_s=float(np.median(exposure[np.isfinite(exposure)])) if np.isfinite(exposure).any() else math.nan,
+            left_out=[{"frame": frame.name, "reason": frame.reason} for frame in left_out],
+        )
+        curves.meta["not_stacked"] = not_stacked
+        return curves
+
     work = journal.folder
     stack.write(work / "stack.fits")
-    curves.write(work / "light_curves.zarr")
+    curves_by_part = map(curves_of, _parts(len(measured["time"]), len(stars)))
+    write_zarr_parts(curves_by_part, described, work / "light_curves.zarr")
     write_manifest(work / "manifest.parquet", rows)
     return Assembled(int(measured["used"].sum()), len(stars), tuple(left_out), science, all(complete.values()))
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StarBlocks"]
 
+_ROUNDS = 4  # of blocks between two chances to stop: at the end of each some threads wait for the slowest block
 STARS_PER_BLOCK = STARS_PER_CHUNK
 """A block of stars is read and written as one chunk of the stores."""
 
@@ -108,7 +109,8 @@ class StarBlocks:
         pending = self._pending()
         n_left = sum(self._size(number) for number in pending)
         self._progress.start("stars searched", self.n_star, done=self.n_star - n_left)
-        return [pending[start:stop] for start, stop in ranges(len(pending), self._n_beside)]
+        step = self._n_beside * (_ROUNDS if self._n_beside > 1 else 1)
+        return [pending[start:stop] for start, stop in ranges(len(pending), step)]
 
     def _size(self, number: int) -> int:
         stars = self.stars(number)

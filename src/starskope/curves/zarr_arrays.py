@@ -21,6 +21,7 @@ __all__ = [
     "STARS_PER_CHUNK",
     "chunk_shape",
     "create_array",
+    "fill_array",
     "get_array",
     "get_stars",
     "open_store",
@@ -78,14 +79,19 @@ def create_array(
 
 def put_array(group: Any, name: str, values: NDArray[Any], axes: tuple[str, ...], attributes: dict[str, Any]) -> None:
     """Create an array and write all of it."""
-    array = create_array(group, name, values.shape, values.dtype, axes, attributes)
+    fill_array(create_array(group, name, values.shape, values.dtype, axes, attributes), values, axes)
+
+
+def fill_array(array: Any, values: NDArray[Any], axes: tuple[str, ...], first_star: int = 0) -> None:
+    """Write an array that was created, or its columns from one star on, which begins a chunk."""
     # One chunk at a time: of several, zarr would go on writing some after another has failed, into a folder that is
     # being removed.
     along = axes.index("star") if "star" in axes else 0
     step = chunk_shape(axes, values.shape)[along] if axes else 1
     for start in range(0, values.shape[along] if values.size else 0, step):
-        chunk = (*[slice(None)] * along, slice(start, start + step))
-        array[chunk] = values[chunk]
+        stop = min(start + step, values.shape[along])
+        chunk, whole = slice(start, stop), (slice(None),) * along
+        array[(*whole, slice(first_star + start, first_star + stop))] = values[(*whole, chunk)]
 
 
 def put_stars(group: Any, stars: Table) -> None:

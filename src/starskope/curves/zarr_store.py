@@ -9,17 +9,21 @@ give the same bytes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starskope.curves.zarr_arrays import get_array, get_stars, open_store, put_array, put_stars
+from starskope.curves.columns import star_table
+from starskope.curves.zarr_arrays import create_array, fill_array, get_array, get_stars, open_store, put_stars
 from starskope.errors import FrameError
 from starskope.landing import replacing_folder
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+
     from starskope.curves.container import LightCurves
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "read_zarr", "write_zarr"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "read_zarr", "write_zarr", "write_zarr_parts"]
 
 FORMAT = "starskope.light_curves"
 FORMAT_VERSION = 1
@@ -45,30 +49,57 @@ def write_zarr(curves: LightCurves, path: Path) -> None:
     Attributes of the group: ``format``, ``format_version``, ``arrays`` (those there are), ``time_unit``,
     ``time_scale``, ``time_reference``, ``time_zero``, ``exposure_s`` (null = not known), ``mission`` and ``meta``.
     """
+    write_zarr_parts([curves], curves.stars, path)
+
+
+def write_zarr_parts(parts: Iterable[LightCurves], stars: Table, path: Path) -> None:
+    """Write light curves that are given some stars at a time, for together they may not fit in memory.
+
+    Parameters
+    ----------
+    parts : iterable of LightCurves
+        Of the same times and notes; a multiple of 256 stars each, the last one fewer.
+    stars : Table
+        All stars, in their order.
+    path : Path
+        As in `write_zarr`.
+    """
     import zarr
 
-    with replacing_folder(path, _is_store) as part:
-        group = zarr.create_group(
-            part,
-            zarr_format=3,
-            attributes={
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "arrays": [name for name in _ARRAYS if getattr(curves, name) is not None],
-                "time_unit": "d",
-                "time_scale": "TDB",
-                "time_reference": _REFERENCE[curves.is_barycentric],
-                "time_zero": curves.time_zero,
-                "exposure_s": None if math.isnan(curves.exposure_s) else curves.exposure_s,
-                "mission": curves.mission,
-                "meta": curves.meta,
-            },
-        )
-        for name, (axes, unit) in _ARRAYS.items():
-            values = getattr(curves, name)
-            if values is not None:
-                put_array(group, name, values, axes, {"unit": curves.flux_unit if unit is None else unit})
-        put_stars(group, curves.stars)
+    with replacing_folder(path, _is_store) as folder:
+        group = None
+        arrays: dict[str, Any] = {}
+        first = 0
+        for curves in parts:
+            group = group or zarr.create_group(folder, zarr_format=3, attributes=_attributes(curves))
+            for name, (axes, unit) in _ARRAYS.items():
+                values = getattr(curves, name)
+                if values is None or (first and "star" not in axes):
+                    continue
+                if not first:
+                    shape = [len(stars) if axis == "star" else n for axis, n in zip(axes, values.shape, strict=True)]
+                    told = {"unit": curves.flux_unit if unit is None else unit}
+                    # Kept open: an array that is opened again would leave out chunks that hold nothing but zeros.
+                    arrays[name] = create_array(group, name, shape, values.dtype, axes, told)
+                fill_array(arrays[name], values, axes, first)
+            first += curves.n_star
+        if group is not None:
+            put_stars(group, star_table(stars, len(stars)))
+
+
+def _attributes(curves: LightCurves) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "arrays": [name for name in _ARRAYS if getattr(curves, name) is not None],
+        "time_unit": "d",
+        "time_scale": "TDB",
+        "time_reference": _REFERENCE[curves.is_barycentric],
+        "time_zero": curves.time_zero,
+        "exposure_s": None if math.isnan(curves.exposure_s) else curves.exposure_s,
+        "mission": curves.mission,
+        "meta": curves.meta,
+    }
 
 
 def _is_store(path: Path) -> bool:
