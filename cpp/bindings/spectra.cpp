@@ -14,6 +14,16 @@ std::size_t length(py::ssize_t n, const char* name) {
     return static_cast<std::size_t>(n);
 }
 
+// `density`: the cadence of one, or 0 for amplitudes.
+SpectrumOptions options(bool linear, double density) {
+    SpectrumOptions result{.trend = linear ? Trend::linear : Trend::constant};
+    if (density != 0.0) {
+        result.normalization = Normalization::density;
+        result.cadence = density;
+    }
+    return result;
+}
+
 // (n_segment, n_freq, n_series) as one block of rows, all at one distance: a C-contiguous array or a range of its
 // series.
 View2<float> segments(const py::object& value, const char* name) {
@@ -48,28 +58,40 @@ void require_segments(const py::object& out, std::size_t n_time, std::size_t seg
 void register_spectra(py::module_& module) {
     module.def(
         "power_spectrum",
-        [](const py::object& data, const py::object& out, const py::object& window, py::ssize_t n_fft) {
+        [](const py::object& data, const py::object& out, const py::object& window, py::ssize_t n_fft, bool linear,
+           double density) {
             const auto block = view2<const float>(data, "data");
             const auto power = view2<float>(out, "out");
             const auto taper = optional_view1<const float>(window, "window");
             const std::size_t n = length(n_fft, "n_fft");
             const py::gil_scoped_release release;
-            power_spectrum(block, taper, n, power);
+            power_spectrum(block, taper, n, power, options(linear, density));
         },
-        py::arg("data"), py::arg("out"), py::arg("window"), py::arg("n_fft"));
+        py::arg("data"), py::arg("out"), py::arg("window"), py::arg("n_fft"), py::arg("linear") = false,
+        py::arg("density") = 0.0);
+    module.def(
+        "autocorrelation",
+        [](const py::object& data, const py::object& out, bool unbiased) {
+            const auto block = view2<const float>(data, "data");
+            const auto correlation = view2<float>(out, "out");
+            const py::gil_scoped_release release;
+            autocorrelation(block, correlation, unbiased);
+        },
+        py::arg("data"), py::arg("out"), py::arg("unbiased") = false);
     module.def(
         "spectrogram",
         [](const py::object& data, const py::object& out, const py::object& window, py::ssize_t segment,
-           py::ssize_t step) {
+           py::ssize_t step, bool linear, double density) {
             const auto block = view2<const float>(data, "data");
             const auto power = segments(out, "out");
             const auto taper = optional_view1<const float>(window, "window");
             const std::size_t n = length(segment, "segment"), every = length(step, "step");
             require_segments(out, block.n_row, n, every, block.n_col);
             const py::gil_scoped_release release;
-            spectrogram(block, taper, n, every, power);
+            spectrogram(block, taper, n, every, power, options(linear, density));
         },
-        py::arg("data"), py::arg("out"), py::arg("window"), py::arg("segment"), py::arg("step"));
+        py::arg("data"), py::arg("out"), py::arg("window"), py::arg("segment"), py::arg("step"),
+        py::arg("linear") = false, py::arg("density") = 0.0);
     module.def(
         "lomb_scargle",
         [](const py::object& data, const py::object& weights, const py::object& out, py::ssize_t n_fft,

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/autocorrelation_job.hpp"
 #include "kernels/box_jobs.hpp"
 #include "kernels/divergence_job.hpp"
 #include "kernels/lomb_job.hpp"
@@ -48,6 +49,8 @@ struct Kernels {
     void (*subtract_surface)(const SurfaceJob&);
     size_t (*spectrum_scratch)(const FftGrid& grid);
     void (*spectra)(const SpectrumJob&);
+    size_t (*autocorrelation_scratch)(const FftGrid& grid);
+    void (*autocorrelation)(const AutocorrelationJob&);
     size_t (*transform_scratch)(const FftGrid& grid); // float32 values
     void (*transform)(const TransformJob<float>&);
     size_t (*transform_wide_scratch)(const FftGrid& grid); // float64 values

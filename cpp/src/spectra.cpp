@@ -84,7 +84,10 @@ class WindowTransforms {
     std::list<Entry> entries_;
 };
 
-void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) {
+void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft, const SpectrumOptions& options) {
+    if (!(std::isfinite(options.cadence) && options.cadence > 0.0)) {
+        throw std::invalid_argument("cadence=" + std::to_string(options.cadence) + ": expected a number above 0");
+    }
     if (job.n_series == 0) {
         return;
     }
@@ -98,6 +101,9 @@ void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) 
         of_window = transforms.of(*grid, taper.values, kernels);
         job.window_transform = of_window->data();
     }
+    job.linear = options.trend == Trend::linear;
+    job.density = options.normalization == Normalization::density;
+    job.cadence = options.cadence;
     job.grid = grid.get();
     job.window = taper.values.data();
     job.window_rows = taper.rows.data();
@@ -107,7 +113,8 @@ void run(detail::SpectrumJob job, View1<const float> window, std::size_t n_fft) 
 
 } // namespace
 
-void power_spectrum(View2<const float> data, View1<const float> window, std::size_t n_fft, View2<float> out) {
+void power_spectrum(View2<const float> data, View1<const float> window, std::size_t n_fft, View2<float> out,
+                    const SpectrumOptions& options) {
     require_rows(data, "data");
     detail::require_room(data.n_row, n_fft, n_fft, "n_fft", "times");
     detail::require_shape(out, n_fft / 2 + 1, data.n_col, "out");
@@ -121,11 +128,11 @@ void power_spectrum(View2<const float> data, View1<const float> window, std::siz
          .n_segment = 1,
          .power = out.data,
          .out_stride = out.stride},
-        window, n_fft);
+        window, n_fft, options);
 }
 
 void spectrogram(View2<const float> data, View1<const float> window, std::size_t segment, std::size_t step,
-                 View2<float> out) {
+                 View2<float> out, const SpectrumOptions& options) {
     require_rows(data, "data");
     detail::require_length(segment, "segment");
     if (step < 1) {
@@ -148,7 +155,7 @@ void spectrogram(View2<const float> data, View1<const float> window, std::size_t
          .segment_step = step,
          .power = out.data,
          .out_stride = out.stride},
-        window, segment);
+        window, segment, options);
 }
 
 } // namespace starskope

@@ -11,6 +11,7 @@ from typing import Any
 
 # Public name -> the module that defines it. `__getattr__` and `__dir__` below are made from this table alone.
 _HOME = {
+    "Autocorrelation": "starskope.search.lags",
     "Cutouts": "starskope.frames.cutout_set",
     "Ephemerides": "starskope.frames.moving",
     "Frame": "starskope.frames.decode",
@@ -26,6 +27,7 @@ _HOME = {
     "StarskopeError": "starskope.errors",
     "TransferError": "starskope.errors",
     "TransferOptions": "starskope.transfer.options",
+    "autocorrelation": "starskope.search.lags",
     "cutouts": "starskope.frames.cutouts",
     "cutouts_async": "starskope.frames.cutouts",
     "cutouts_each": "starskope.frames.cutouts",

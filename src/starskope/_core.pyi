@@ -145,16 +145,34 @@ def irfft(data: NDArray[Any], out: NDArray[Any], n_fft: int, factor: float = 1.0
     """
 
 def power_spectrum(
-    data: NDArray[np.float32], out: NDArray[np.float32], window: NDArray[np.float32] | None, n_fft: int
+    data: NDArray[np.float32],
+    out: NDArray[np.float32],
+    window: NDArray[np.float32] | None,
+    n_fft: int,
+    linear: bool = False,
+    density: float = 0.0,
 ) -> None:
     """Write the power spectra of the columns of ``data`` (n_time, n_series) to ``out`` (n_fft // 2 + 1, n_series).
 
-    Each series loses its mean, missing points (NaN, infinities) become 0, ``window`` (n_time,) is applied; a sine of
-    amplitude A on the grid has power A**2. NaN for a series without a point.
+    Each series loses its mean, or with ``linear`` a straight line, missing points (NaN, infinities) become 0, and
+    ``window`` (n_time,) is applied; a sine of amplitude A on the grid has power A**2. With ``density``, the cadence,
+    power is per unit of frequency. NaN for a series without a point.
+    """
+
+def autocorrelation(data: NDArray[np.float32], out: NDArray[np.float32], unbiased: bool = False) -> None:
+    """Write the autocorrelations of the columns of ``data`` (n_time, n_series) to ``out`` (n_lag, n_series).
+
+    1 at lag 0: sums over the pairs that are there, with ``unbiased`` means over them. NaN for a series without scatter.
     """
 
 def spectrogram(
-    data: NDArray[np.float32], out: NDArray[np.float32], window: NDArray[np.float32] | None, segment: int, step: int
+    data: NDArray[np.float32],
+    out: NDArray[np.float32],
+    window: NDArray[np.float32] | None,
+    segment: int,
+    step: int,
+    linear: bool = False,
+    density: float = 0.0,
 ) -> None:
     """Write `power_spectrum` of rows ``i * step .. i * step + segment - 1`` to ``out[i]`` for every whole segment.
 

@@ -5,6 +5,7 @@
 // that a group is still in the first-level cache when its power is written.
 #include "panel_transform.hpp"
 #include "straight.hpp"
+#include "trend.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
@@ -23,7 +24,8 @@ STARSKOPE_INLINE void write_power(const SpectrumJob& job, const FftPair& pair, b
                                   size_t work_size, size_t n_series, const PanelOutput& out) {
     RowOfPanel row(out.power + pair.k * job.out_stride, out.kept == nullptr ? nullptr : out.kept + pair.k * line_floats,
                    n_series, out.first, out.last);
-    const Floats once = splat(real ? 0.5f : 1.0f); // there the two elements are one
+    // There the two elements are one: of four, or of the two whose powers a density adds.
+    const Floats once = splat(!real ? 1.0f : job.density ? 0.70710678f : 0.5f);
     const float* const of_window = job.window_transform + 2 * size_t(pair.k);
     const bool centred = out.centred || (of_window[0] == 0.0f && of_window[1] == 0.0f);
     const Complex<Floats> w = centred ? Complex<Floats>{} : Complex<Floats>{splat(of_window[0]), splat(of_window[1])};
@@ -56,8 +58,17 @@ void write_pairs(const SpectrumJob& job, const FftBucket& bucket, const float* w
     }
 }
 
+// What amplitudes are divided by, from sums of the window and of its squares over the points.
+double gain_of(const SpectrumJob& job, double sum, double squares) {
+    return job.density ? __builtin_sqrt(2.0 * squares / job.cadence) : sum;
+}
+
 // Levels of every block, what amplitudes are multiplied by, and gaps filled with what becomes 0.
-void level_panel(const SpectrumJob& job, Panel& panel, Levels* levels, float* factor) {
+void level_panel(const SpectrumJob& job, Panel& panel, double squares, Levels* levels, float* factor) {
+    alignas(64) double own_squares[panel_series] = {};
+    if (job.density && panel.gaps) {
+        window_squares(panel, job.window, job.n_time, own_squares);
+    }
     for (size_t i = 0; i < panel_series; ++i) {
         Levels& level = levels[i / block_series];
         const size_t lane = i % block_series;
@@ -67,7 +78,7 @@ void level_panel(const SpectrumJob& job, Panel& panel, Levels* levels, float* fa
         level.shift[lane] = float(offset * scale);
         level.fill[lane] = offset;
         // The half that makes up for sums of two elements meets the two of a sine and its mirror image.
-        const double gain = panel.moments.gain[i];
+        const double gain = gain_of(job, panel.moments.gain[i], panel.gaps ? own_squares[i] : squares);
         factor[i] = panel.moments.count[i] > 0.0 && gain != 0.0 ? float(1.0 / (gain * scale)) : __builtin_nanf("");
     }
     for (size_t b = 0; b * block_series < panel.n_series; ++b) {
@@ -157,15 +168,16 @@ void spectra(const SpectrumJob& job) {
     float* const buffer = work + work_blocks(grid) * block_size;
     const bool keeps = kept_size(grid) > 0 && job.n_segment == 1;
     float* const kept = keeps ? buffer + plan.n_buffer * row_size<Floats> : nullptr;
-    const bool straight =
-        job.window_transform != nullptr && spread_out(job) && grid.n_residue == 1 && job.n_time == plan.n;
+    const bool straight = job.window_transform != nullptr && !job.linear && spread_out(job) && grid.n_residue == 1 &&
+                          job.n_time == plan.n;
     Visit* const visits = reinterpret_cast<Visit*>(buffer + plan.n_buffer * row_size<Floats> + kept_size(grid));
-    double gain = 0.0;
+    double gain = 0.0, squares = 0.0;
+    for (size_t j = 0; j < job.n_time; ++j) {
+        gain += double(job.window[j]);
+        squares += double(job.window[j]) * double(job.window[j]);
+    }
     if (straight) {
         plan_visits(plan, visits);
-        for (size_t j = 0; j < job.n_time; ++j) {
-            gain += double(job.window[j]);
-        }
     }
     Panel panel{&plan, job.window, job.scratch, block_size, Weights::equal, 0, false, {}};
     const size_t width = panel_width(grid);
@@ -178,14 +190,17 @@ void spectra(const SpectrumJob& job) {
             Levels levels[panel_blocks];
             PanelOutput out;
             alignas(64) float scale[panel_series];
-            const bool direct =
-                straight && n % block_series == 0 && take_straight(job, rows, n, visits, gain, panel, scale);
+            const bool direct = straight && n % block_series == 0 &&
+                                take_straight(job, rows, n, visits, gain_of(job, gain, squares), panel, scale);
             out.centred = !direct;
             if (direct) {
                 finish_straight(panel, scale, out);
             } else {
                 panel.take(rows, n);
-                level_panel(job, panel, levels, out.factor);
+                if (job.linear) {
+                    take_lines_off(panel, job.n_time);
+                }
+                level_panel(job, panel, squares, levels, out.factor);
             }
             const size_t at = segment * n_freq * job.out_stride + first;
             out.power = job.power + at;

@@ -18,7 +18,10 @@ struct SpectrumJob {
     const float* window_rows = nullptr;      // (grid->plan.n_row,): the same in the order of the rows
     const float* window_transform = nullptr; // (n_fft / 2 + 1,) complex, of the window, 0 where it is as good as that;
                                              // null: not known
-    float* power = nullptr; // (n_segment, n_fft / 2 + 1, n_series), rows out_stride apart
+    bool linear = false;                     // a straight line is taken off, not the mean alone
+    bool density = false;                    // else a sine of amplitude A has power A^2
+    double cadence = 1.0;                    // of density: in units of which it is told
+    float* power = nullptr;                  // (n_segment, n_fft / 2 + 1, n_series), rows out_stride apart
     size_t out_stride = 0;
     float* scratch = nullptr; // 64-byte aligned, spectrum_scratch(*grid) floats
 };

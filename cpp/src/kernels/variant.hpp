@@ -33,6 +33,8 @@ void ring_medians(const RingMediansJob& job);
 void subtract_surface(const SurfaceJob& job);
 size_t spectrum_scratch(const FftGrid& grid);
 void spectra(const SpectrumJob& job);
+size_t autocorrelation_scratch(const FftGrid& grid);
+void autocorrelation(const AutocorrelationJob& job);
 size_t transform_scratch(const FftGrid& grid);
 void transform(const TransformJob<float>& job);
 size_t transform_wide_scratch(const FftGrid& grid);

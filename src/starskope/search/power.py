@@ -1,7 +1,7 @@
 """Power spectra by the fast Fourier transform.
 
-Owns `power_spectrum`: its grid of frequencies, the windows, and the way to irregular times. Refuses detrending and
-significance: a power spectrum has no null hypothesis here, `lomb_scargle` has.
+Owns `power_spectrum`: its grid of frequencies, the windows, and the way to irregular times. Refuses trends but a line,
+and significance: a power spectrum has no null hypothesis here, `lomb_scargle` has.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starskope.parallel import map_ranges, resolve_workers
 from starskope.search.spectra import Spectra
 from starskope.search.spectra_input import STARS_PER_BLOCK, SeriesBatch, read_series
 from starskope.search.windows import Window, window_label, window_values
-from starskope.validation import integer_at_least
+from starskope.validation import choice, integer_at_least
 
 __all__ = ["power_spectrum"]
 
@@ -33,6 +33,8 @@ def power_spectrum(
     cadence: float | None = None,
     window: Window = "hann",
     oversample: int = 1,
+    detrend: str = "constant",
+    normalization: str = "amplitude",
     axis: int = 0,
     workers: int = 1,
     out: Any = None,
@@ -50,6 +52,10 @@ def power_spectrum(
         What `scipy.signal.get_window` takes, periodic form, or one value per place of the grid; None: ones.
     oversample : int
         The series is padded with zeros to ``n = oversample * n_time``.
+    detrend : "constant" or "linear"
+        What is taken off each series first, fitted to its points with equal weights: their mean, or a straight line.
+    normalization : "amplitude" or "density"
+        See Notes.
     axis : 0 or 1
         Axis of time in an array; 1 costs a transposing copy. The result is (n_freq, n_star) either way.
     workers : int
@@ -60,8 +66,8 @@ def power_spectrum(
     Returns
     -------
     Spectra
-        Rows 0 .. n // 2, zero frequency included; ``power`` (n // 2 + 1, n_star) float32, a sine of amplitude A on the
-        grid has power A**2. NaN for a series without a point.
+        Rows 0 .. n // 2, zero frequency included; ``power`` (n // 2 + 1, n_star) float32. NaN for a series without a
+        point.
 
     Raises
     ------
@@ -71,12 +77,15 @@ def power_spectrum(
 
     Notes
     -----
-    Each series loses the mean of its points; missing ones become 0; then the window and the transform::
+    Each series loses the mean of its points, or their line; missing ones become 0; then the window and the transform::
 
-        power[k] = s[k] |sum_j w[j] x[j] exp(-2 pi i j k / n)|**2 / (sum of w[j] over the points that are there)**2
+        power[k] = s[k] |sum_j w[j] x[j] exp(-2 pi i j k / n)|**2 / scale
 
-    with s = 4, and 1 at zero frequency and at Nyquist, where the sine and its mirror image are one. Times of light
-    curves count as regular when no phase is off by 0.01 rad at Nyquist; others (barycentric times of Kepler, say)
+    "amplitude": s = 4, and 1 at zero frequency and at Nyquist, where the sine and its mirror image are one; the scale
+    is the square of the sum of w[j] over the points that are there: a sine of amplitude A on the grid has power A**2.
+    "density": s = 2, and 1 at both ends; the scale is the sum of w[j]**2 over these points, divided by the cadence in
+    days: power per unit of frequency, whose integral is the variance, as `scipy.signal.periodogram` has it. Times of
+    light curves count as regular when no phase is off by 0.01 rad at Nyquist; others (barycentric times of Kepler, say)
     are transformed at their own times by finufft, and `Spectra.method` says so. Cost: O(n log n) per series; memory:
     the result and, where there are gaps or other dtypes, 256 series per worker. Two neighbouring series share a complex
     transform, so the last digits of one depend on the other: the same batch gives the same bytes.
@@ -100,6 +109,9 @@ def power_spectrum(
     n_fft = oversample * grid.n_time
     if n_fft // 2 >= MOST_FREQUENCIES:
         raise ValueError(f"oversample={oversample} asks for {n_fft // 2 + 1} frequencies: give less")
+    linear = choice(detrend, "detrend", ("constant", "linear")) == "linear"
+    normalization = choice(normalization, "normalization", ("amplitude", "density"))
+    density = grid.cadence_days if normalization == "density" else 0.0
     values = window_values(window, grid.n_time)
     regular = grid.is_regular(grid.nyquist)
     power = series.result(out, (n_fft // 2 + 1, series.n_star))
@@ -108,9 +120,9 @@ def power_spectrum(
         out = power[:, start:stop]
         given = series.block(start, stop)
         if regular:
-            _core.power_spectrum(series.on_grid(given), out, values, n_fft)
+            _core.power_spectrum(series.on_grid(given), out, values, n_fft, linear, density)
         else:
-            _at_own_times(series, given, out, values, n_fft)
+            _at_own_times(series, given, out, values, n_fft, linear, density)
 
     step = series.stars_per_range(resolve_workers(workers)) if regular else STARS_PER_BLOCK
     map_ranges(transform, series.n_star, step, workers)
@@ -118,15 +130,17 @@ def power_spectrum(
         power=power,
         frequency=np.arange(n_fft // 2 + 1, dtype=np.float64) / (n_fft * grid.cadence_days),
         stars=series.stars,
-        normalization="amplitude",
+        normalization=normalization,
         method="regular" if regular else "finufft",
         cadence_days=grid.cadence_days,
         phase_error=grid.phase_error(grid.nyquist) if regular else 0.0,
-        settings={"window": window_label(window), "oversample": oversample, "n_time": grid.n_time},
+        settings={"window": window_label(window), "oversample": oversample, "n_time": grid.n_time, "detrend": detrend},
     )
 
 
-def _at_own_times(series: SeriesBatch, given: F32, out: F32, window: F32, n_fft: int) -> None:
+def _at_own_times(
+    series: SeriesBatch, given: F32, out: F32, window: F32, n_fft: int, linear: bool, density: float
+) -> None:
     """Write the same sums at irregular times (n_given,) to ``out``, window and places read between the grid's."""
     import finufft
 
@@ -136,9 +150,16 @@ def _at_own_times(series: SeriesBatch, given: F32, out: F32, window: F32, n_fft:
     seen = np.isfinite(given)
     count = np.count_nonzero(seen, axis=0)
     values = np.where(seen, given, 0.0).astype(np.float64)
-    mean = values.sum(axis=0) / np.maximum(count, 1)
-    weighted = np.where(seen, values - mean, 0.0) * weight[:, np.newaxis]
-    total = (seen * weight[:, np.newaxis]).sum(axis=0)
+    values = np.where(seen, values - values.sum(axis=0) / np.maximum(count, 1), 0.0)
+    if linear:
+        when = np.where(seen, place[:, np.newaxis], 0.0)
+        when = np.where(seen, when - when.sum(axis=0) / np.maximum(count, 1), 0.0)
+        spread = np.square(when).sum(axis=0)
+        values -= when * ((when * values).sum(axis=0) / np.where(spread > 0, spread, 1.0))
+    weighted = values * weight[:, np.newaxis]
+    total = np.square((seen * weight[:, np.newaxis]).sum(axis=0))
+    if density:
+        total = 2.0 * (seen * np.square(weight)[:, np.newaxis]).sum(axis=0) / density
     angle = np.remainder(2.0 * math.pi / n_fft * place + math.pi, 2.0 * math.pi) - math.pi
     # One thread: the threads are ours, and so is the order of the sums.
     sums = finufft.nufft1d1(
@@ -146,8 +167,7 @@ def _at_own_times(series: SeriesBatch, given: F32, out: F32, window: F32, n_fft:
     )
     half = np.abs(np.atleast_2d(sums)[:, : n_fft // 2 + 1].T) ** 2
     scale = np.full(half.shape[0], 4.0)
-    scale[0] = 1.0
-    if n_fft % 2 == 0:
-        scale[-1] = 1.0
+    ends = [0] if n_fft % 2 else [0, -1]
+    scale[ends] = 2.0 if density else 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        out[:] = np.where(count > 0, half * scale[:, np.newaxis] / np.square(total), np.nan)
+        out[:] = np.where(count > 0, half * scale[:, np.newaxis] / total, np.nan)

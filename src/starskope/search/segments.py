@@ -18,7 +18,7 @@ from starskope.search.cadence import Grid
 from starskope.search.spectra import Spectrogram
 from starskope.search.spectra_input import read_series
 from starskope.search.windows import Window, window_label, window_values
-from starskope.validation import integer_at_least
+from starskope.validation import choice, integer_at_least
 
 __all__ = ["spectrogram"]
 
@@ -32,6 +32,7 @@ def spectrogram(
     segment: int = 256,
     overlap: int = 128,
     window: Window = "hann",
+    detrend: str = "constant",
     axis: int = 0,
     workers: int = 1,
     out: Any = None,
@@ -51,6 +52,8 @@ def spectrogram(
         Cadences that neighbouring segments share, 0 to segment - 1.
     window : str, tuple, array_like or None
         What `scipy.signal.get_window` takes, in its periodic form, or one value per cadence of a segment.
+    detrend : "constant" or "linear"
+        What is taken off each segment first: its mean, or a straight line.
     axis : 0 or 1
         Axis of time in an array.
     workers : int
@@ -103,11 +106,13 @@ def spectrogram(
             f"spectrogram: times keep to no regular cadence (near {grid.cadence_days * 1440:.4g} min): "
             "put the series on one, or use lomb_scargle"
         )
+    linear = choice(detrend, "detrend", ("constant", "linear")) == "linear"
     values = window_values(window, segment)
     power = series.result(out, (n_segment, segment // 2 + 1, series.n_star))
 
     def transform(start: int, stop: int) -> None:
-        _core.spectrogram(series.on_grid(series.block(start, stop)), power[:, :, start:stop], values, segment, step)
+        block = series.on_grid(series.block(start, stop))
+        _core.spectrogram(block, power[:, :, start:stop], values, segment, step, linear)
 
     map_ranges(transform, series.n_star, series.stars_per_range(resolve_workers(workers)), workers)
     return Spectrogram(
@@ -119,7 +124,7 @@ def spectrogram(
         cadence_days=grid.cadence_days,
         phase_error=phase_error,
         time_zero=series.time_zero,
-        settings={"window": window_label(window), "segment": segment, "overlap": overlap},
+        settings={"window": window_label(window), "segment": segment, "overlap": overlap, "detrend": detrend},
     )
 
 

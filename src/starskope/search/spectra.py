@@ -26,6 +26,7 @@ F64 = NDArray[np.float64]
 
 NORMALIZATIONS = {
     "amplitude": "a sine of amplitude A has power A**2",
+    "density": "power per unit of frequency: its integral is the variance",
     "standard": "fraction of the weighted variance that a sine takes away, 0 to 1",
 }
 
@@ -43,7 +44,8 @@ class Spectra:
     stars : astropy.table.Table
         One row per star, in the order of the columns of `power`.
     normalization : str
-        "amplitude": a sine of amplitude A on the grid has power A**2. "standard" (Lomb-Scargle): the fraction of the
+        "amplitude": a sine of amplitude A on the grid has power A**2. "density": power per unit of frequency, whose
+        integral is the variance. "standard" (Lomb-Scargle): the fraction of the
         weighted variance that a sine with a free mean takes away, 0 to 1.
     method : str
         "regular": times on a regular grid; "nifty-ls" or "finufft": that library, at the times as they are.

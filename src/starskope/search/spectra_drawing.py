@@ -32,7 +32,8 @@ def draw_spectrum(spectra: Spectra, star: int, axes: Any = None) -> Any:
         axes.legend(loc="best", frameon=False)
     axes.set_title(_name(spectra.stars, star))
     axes.set_xlabel("frequency [1/d]")
-    axes.set_ylabel("power (amplitude squared)" if spectra.normalization == "amplitude" else "power (standard)")
+    unit = "amplitude squared" if spectra.normalization == "amplitude" else spectra.normalization
+    axes.set_ylabel(f"power ({unit})")
     return axes
 
 
@@ -53,6 +54,17 @@ def draw_spectrogram(spectrogram: Spectrogram, star: int, axes: Any = None) -> A
     axes.set_title(_name(spectrogram.stars, star))
     axes.set_xlabel("time [d]" if np.isnan(spectrogram.time_zero) else f"time - {spectrogram.time_zero:.0f} [d]")
     axes.set_ylabel("frequency [1/d]")
+    return axes
+
+
+def draw_lags(lag: Any, correlation: Any, stars: Table, star: int, axes: Any = None) -> Any:
+    """Draw correlation against lag."""
+    axes = _axes(axes, star, len(stars))
+    axes.plot(lag, correlation[:, star], lw=0.7, color="C0")
+    axes.axhline(0.0, color="0.6", lw=0.6)
+    axes.set_title(_name(stars, star))
+    axes.set_xlabel("lag [d]")
+    axes.set_ylabel("autocorrelation")
     return axes
 
 
