@@ -187,7 +187,11 @@ TEST(hostile_power_spectrum) {
                 ? View1<const float>{}
                 : a.vector<const float>(a.near(n_time), [&](std::size_t) { return a.once_in(500) ? a.number() : 1.0; });
         const auto out = a.matrix<float>(a.near(std::min<std::size_t>(n_fft, 500) / 2 + 1), a.near(n_series));
-        power_spectrum(data, window, n_fft, out);
+        SpectrumOptions options;
+        options.trend = a.once_in(2) ? Trend::linear : Trend::constant;
+        options.normalization = a.once_in(2) ? Normalization::density : Normalization::amplitude;
+        options.cadence = a.setting(0.02);
+        power_spectrum(data, window, n_fft, out, options);
     });
 }
 
@@ -200,6 +204,14 @@ TEST(hostile_spectrogram) {
         const auto window = a.once_in(2) ? View1<const float>{} : a.vector<const float>(a.near(segment));
         const auto out = a.matrix<float>(a.near(n_segment * (segment / 2 + 1)), a.near(n_series));
         spectrogram(data, window, a.setting(segment), a.setting(step), out);
+    });
+}
+
+TEST(hostile_autocorrelation) {
+    attack("autocorrelation", 2000, [](Attack& a) {
+        const std::size_t n_time = a.size(), n_series = a.size(), n_lag = 1 + a.below(n_time + 1);
+        const auto data = a.matrix<const float>(n_time, n_series);
+        autocorrelation(data, a.matrix<float>(a.near(n_lag), a.near(n_series)), a.once_in(2));
     });
 }
 
