@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from starskope import _core
-from starskope.parallel import map_ranges
+from starskope.parallel import map_ranges, resolve_workers
 from starskope.validation import as_array, as_out, choice, integer_at_least
 
 __all__ = ["fft", "ifft", "irfft", "rfft"]
@@ -22,7 +22,7 @@ __all__ = ["fft", "ifft", "irfft", "rfft"]
 _NORMS = ("backward", "ortho", "forward")
 _MOST = 1 << 26
 _PER_RANGE = 256
-"""Series that one worker takes at a time: any multiple of 64 gives the same bytes."""
+"""Series that one worker takes at a time, or more where none are copied: any multiple of 64 gives the same bytes."""
 
 
 def fft(
@@ -270,7 +270,10 @@ class _Kernel:
                 transform(block, to[:, start:stop])
 
         copied = along or not _is_plain(rows, self.dtype)
-        map_ranges(part, n_series, _PER_RANGE, self.workers)
+        workers = resolve_workers(self.workers)
+        share = -(-n_series // (4 * workers if workers > 1 else 1))
+        step = _PER_RANGE if copied else max(_PER_RANGE, -(-share // 64) * 64)
+        map_ranges(part, n_series, step, workers)
         return result
 
 
