@@ -79,6 +79,32 @@ def test_mixed_precision_follows_its_own_reference(isa: str, visible: str, cente
         np.testing.assert_allclose(got, expected, rtol=0, atol=near)
 
 
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_data_of_any_density_follow_the_reference(isa: str, density: float, mixed: bool) -> None:
+    # Few words that are not zero take another road through the core than many; grey levels are no ones.
+    rng = np.random.default_rng(9)
+    x = (rng.uniform(0.2, 1.0, (60, 150)) * (rng.random((60, 150)) < density)).astype(np.float32)
+    settings = {"k": 1, "persistent": False, "centered": True, "learning_rate": 0.02, "batch_size": 25}
+    rbm = RBM(
+        70, visible="bernoulli", n_epochs=2, random_state=5, precision="mixed" if mixed else "float32", **settings
+    ).fit(x)
+    want = trained_reference(x, 70, gaussian=False, mixed=mixed, n_epochs=2, **settings)
+    near = atol_mixed(6, 1.0, rate=0.02, n_row=10) if mixed else atol_trained(6, 1.0)
+    np.testing.assert_allclose(rbm.weights_, want.weights, rtol=0, atol=near)
+
+
+@pytest.mark.parametrize("n_visible", [40, 2000])
+def test_a_row_is_the_same_among_dense_rows_and_empty_ones(isa: str, n_visible: int) -> None:
+    rng = np.random.default_rng(3)
+    row = (rng.random((1, n_visible)) * (rng.random((1, n_visible)) < 0.2)).astype(np.float32)
+    rbm = RBM.from_parameters(rng.normal(size=(n_visible, 30)), np.zeros(n_visible), np.zeros(30), visible="bernoulli")
+    dense, empty = rng.uniform(0.1, 1.0, (90, n_visible)).astype(np.float32), np.zeros((90, n_visible), np.float32)
+    one, other = (rbm.transform(np.concatenate([row, rest]))[0] for rest in (dense, empty))
+    assert one.tobytes() == other.tobytes()
+    assert np.abs(one - 0.5).max() > 0.01
+
+
 @pytest.mark.parametrize("workers", [2, 5])
 @pytest.mark.parametrize("precision", ["float32", "mixed"])
 def test_workers_change_no_byte(isa: str, workers: int, precision: str) -> None:

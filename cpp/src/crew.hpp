@@ -15,23 +15,14 @@ namespace starskope::detail {
 
 class Crew {
   public:
-    // Words of scratch that each thread has; once, before all else.
-    void provide(std::size_t n_word) {
-        scratch_ = make_scratch<std::uint32_t>(n_word);
-        n_word_ = n_word;
-    }
-
-    // Calls f(tile, scratch) for every tile below n_tile (at most 2^20 - 1) and returns when all are done. f throws
-    // nothing.
+    // Calls f(tile) for every tile below n_tile (at most 2^20 - 1) and returns when all are done. f throws nothing.
     template <class F>
     void run(std::size_t n_tile, const F& f) {
-        call_ = [](const void* context, std::size_t tile, std::uint32_t* scratch) {
-            (*static_cast<const F*>(context))(tile, scratch);
-        };
+        call_ = [](const void* context, std::size_t tile) { (*static_cast<const F*>(context))(tile); };
         context_ = &f;
         n_done_.store(0, std::memory_order_relaxed);
         ticket_.store(std::uint64_t(n_tile) << 20, std::memory_order_release);
-        take_tiles(scratch_.get());
+        take_tiles();
         for (unsigned n = 0; n_done_.load(std::memory_order_acquire) < n_tile; ++n) {
             rest(n);
         }
@@ -39,9 +30,8 @@ class Crew {
 
     // Takes tiles of whatever runs, until released.
     void help() {
-        const auto scratch = make_scratch<std::uint32_t>(n_word_);
         for (unsigned n = 0; !released_.load(std::memory_order_acquire); ++n) {
-            n = take_tiles(scratch.get()) ? 0 : n;
+            n = take_tiles() ? 0 : n;
             rest(n);
         }
     }
@@ -54,14 +44,12 @@ class Crew {
     std::atomic<std::uint64_t> ticket_{0};
     std::atomic<std::size_t> n_done_{0};
     std::atomic<bool> released_{true};
-    void (*call_)(const void*, std::size_t, std::uint32_t*) = nullptr;
+    void (*call_)(const void*, std::size_t) = nullptr;
     const void* context_ = nullptr;
-    std::unique_ptr<std::uint32_t[], AlignedDelete> scratch_;
-    std::size_t n_word_ = 0;
 
     static bool open(std::uint64_t ticket) { return (ticket & 0xFFFFF) < (ticket >> 20); }
 
-    bool take_tiles(std::uint32_t* scratch) {
+    bool take_tiles() {
         bool took = false;
         // Looking first keeps the lower bits from running over while helpers wait.
         while (open(ticket_.load(std::memory_order_acquire))) {
@@ -69,7 +57,7 @@ class Crew {
             if (!open(ticket)) {
                 break;
             }
-            call_(context_, std::size_t(ticket & 0xFFFFF), scratch);
+            call_(context_, std::size_t(ticket & 0xFFFFF));
             n_done_.fetch_add(1, std::memory_order_release);
             took = true;
         }

@@ -108,6 +108,8 @@ void check(const RbmTraining& t) {
 } // namespace
 
 struct ContrastiveDivergence::Work {
+    static constexpr std::uint32_t one = 0x3F800000; // as a float32
+
     const RbmTraining training;
     const detail::DivergenceKernels& kernels;
     const bool persistent;
@@ -120,7 +122,7 @@ struct ContrastiveDivergence::Work {
     Work(const RbmState& state, const RbmTraining& t)
         : training(t), kernels(detail::kernels_of(t)), persistent(state.chains.data != nullptr),
           starts_offset(!t.has_hidden_offset),
-          memory(state.weights.n_row, state.weights.n_col, t.batch_size, t.batch_size, kernels.pairs) {
+          memory(state.weights.n_row, state.weights.n_col, t.batch_size, t.batch_size, t.visible, kernels) {
         detail::DivergenceJob& job = memory.job;
         memory.load_weights({state.weights.data, state.weights.n_row, state.weights.n_col, state.weights.stride});
         detail::copy(state.visible_bias, job.visible_bias);
@@ -139,10 +141,9 @@ struct ContrastiveDivergence::Work {
         }
         for (std::size_t row = 0; persistent && row < state.chains.n_row; ++row) {
             for (std::size_t unit = 0; unit < job.n_hidden; ++unit) {
-                set_state(row, unit, state.chains.data[row * state.chains.stride + unit] != 0.0f);
+                state_bits(row, unit) = state.chains.data[row * state.chains.stride + unit] != 0.0f ? one : 0;
             }
         }
-        job.gaussian = t.visible == Visible::gaussian;
         job.centered = t.centered;
         job.offset_rate = t.offset_rate;
         job.rate = t.learning_rate;
@@ -152,26 +153,17 @@ struct ContrastiveDivergence::Work {
         job.key[1] = t.seed[1];
         kernels.round_weights(job);
         job.n_data = job.n_model = t.batch_size;
-        crew.provide(kernels.scratch(job));
+        for (std::size_t tile = 0; persistent && tile < detail::n_tiles(job.n_hidden); ++tile) {
+            kernels.number_states(job, tile);
+        }
     }
 
-    // One is 0x3F800000 in float32 and its upper half in bfloat16.
-    void set_state(std::size_t row, std::size_t unit, bool on) {
-        detail::DivergenceJob& job = memory.job;
-        std::uint32_t& word = job.state_columns[(kernels.pairs ? unit / 2 : unit) * job.b_stride + row];
-        const std::uint32_t one = kernels.pairs && unit % 2 == 0 ? 0x3F80u : 0x3F800000u;
-        word |= on ? one : 0u;
-    }
-
-    bool state_of(std::size_t row, std::size_t unit) const {
-        const detail::DivergenceJob& job = memory.job;
-        const std::uint32_t word = job.state_columns[(kernels.pairs ? unit / 2 : unit) * job.b_stride + row];
-        return (kernels.pairs && unit % 2 == 0 ? word & 0xFFFFu : word >> 16) != 0;
+    std::uint32_t& state_bits(std::size_t row, std::size_t unit) const {
+        return memory.job.state_columns[unit * memory.job.b_stride + row];
     }
 
     void gather() {
-        crew.run(detail::n_tiles(memory.job.n_visible),
-                 [this](std::size_t tile, std::uint32_t*) { kernels.gather(memory.job, tile); });
+        crew.run(detail::n_tiles(memory.job.n_visible), [this](std::size_t tile) { kernels.gather(memory.job, tile); });
     }
 
     void up(bool from_data, bool keeps, bool draws, std::size_t draw) {
@@ -179,24 +171,22 @@ struct ContrastiveDivergence::Work {
         memory.job.keeps = keeps;
         memory.job.draws = draws;
         memory.job.draw = std::uint32_t(draw);
-        crew.run(detail::n_tiles(memory.job.n_hidden),
-                 [this](std::size_t tile, std::uint32_t* scratch) { kernels.up(memory.job, tile, scratch); });
+        crew.run(detail::n_tiles(memory.job.n_hidden), [this](std::size_t tile) { kernels.up(memory.job, tile); });
     }
 
     void down(bool keeps, std::size_t draw) {
         memory.job.keeps = keeps;
         memory.job.draw = std::uint32_t(draw);
-        crew.run(detail::n_tiles(memory.job.n_visible),
-                 [this](std::size_t tile, std::uint32_t*) { kernels.down(memory.job, tile); });
+        crew.run(detail::n_tiles(memory.job.n_visible), [this](std::size_t tile) { kernels.down(memory.job, tile); });
     }
 
     void update() {
         detail::DivergenceJob& job = memory.job;
         const std::size_t n = detail::n_tiles(job.n_visible);
-        crew.run(n, [this](std::size_t tile, std::uint32_t* scratch) { kernels.update(memory.job, tile, scratch); });
+        crew.run(n, [this](std::size_t tile) { kernels.update(memory.job, tile); });
         for (std::size_t unit = 0; unit < job.n_hidden; ++unit) {
             float step = (job.data_hidden[unit] + job.model_hidden[unit]) / float(job.n_data);
-            for (std::size_t tile = 0; tile < n; ++tile) {
+            for (std::size_t tile = 0; tile < n && training.centered; ++tile) {
                 step -= job.bias_part[tile * job.h_stride + unit];
             }
             step *= job.rate;
@@ -316,7 +306,7 @@ void ContrastiveDivergence::store(const RbmState& state) const {
     }
     for (std::size_t row = 0; work_->persistent && row < state.chains.n_row; ++row) {
         for (std::size_t unit = 0; unit < job.n_hidden; ++unit) {
-            state.chains.data[row * state.chains.stride + unit] = work_->state_of(row, unit) ? 1.0f : 0.0f;
+            state.chains.data[row * state.chains.stride + unit] = work_->state_bits(row, unit) != 0 ? 1.0f : 0.0f;
         }
     }
 }

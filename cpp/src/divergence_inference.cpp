@@ -31,14 +31,13 @@ class Rows {
   public:
     Rows(const RbmParameters& machine, View2<const float> data)
         : kernels_(*detail::active().divergence), data_(data),
-          memory_(machine.weights.n_row, machine.weights.n_col, n_row_at_once, n_row_at_once, false) {
+          memory_(machine.weights.n_row, machine.weights.n_col, n_row_at_once, n_row_at_once, machine.visible,
+                  kernels_) {
         memory_.load_weights(machine.weights);
         detail::copy(machine.visible_bias, job().visible_bias);
         detail::copy(machine.hidden_bias, job().hidden_bias);
-        job().gaussian = machine.visible == Visible::gaussian;
         job().n_data = job().n_model = n_row_at_once;
         job().row = row_;
-        scratch_ = detail::make_scratch<std::uint32_t>(kernels_.scratch(job()));
         for (std::size_t i = 0; i < n_row_at_once; ++i) {
             row_[i] = std::int64_t(i);
         }
@@ -66,7 +65,7 @@ class Rows {
         job().keeps = keeps;
         job().draws = draws;
         for (std::size_t tile = 0; tile < detail::n_tiles(job().n_hidden); ++tile) {
-            kernels_.up(job(), tile, scratch_.get());
+            kernels_.up(job(), tile);
         }
     }
 
@@ -82,7 +81,6 @@ class Rows {
     View2<const float> data_;
     detail::DivergenceMemory memory_;
     std::int64_t row_[n_row_at_once];
-    std::unique_ptr<std::uint32_t[], detail::AlignedDelete> scratch_;
 };
 
 View1<float> row_of(const View2<float>& out, std::size_t i) {

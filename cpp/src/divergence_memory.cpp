@@ -16,36 +16,42 @@ std::uint32_t* DivergenceMemory::words(std::size_t n_row, std::size_t n_word) {
 }
 
 DivergenceMemory::DivergenceMemory(std::size_t n_visible, std::size_t n_hidden, std::size_t n_data, std::size_t n_model,
-                                   bool pairs) {
+                                   Visible kind, const DivergenceKernels& kernels) {
     // Halves an axis of which two neighbours share a word.
-    const auto along = [pairs](std::size_t n) { return pairs ? (n + 1) / 2 : n; };
+    const auto along = [pairs = kernels.pairs](std::size_t n) { return pairs ? (n + 1) / 2 : n; };
     const std::size_t most = std::max(n_data, n_model), visible = whole_tiles(n_visible),
                       hidden = whole_tiles(n_hidden);
+    job.gaussian = kind == Visible::gaussian;
     job.n_visible = n_visible;
     job.n_hidden = n_hidden;
     job.w_stride = job.h_stride = padded(n_hidden);
     job.v_stride = padded(n_visible);
     job.b_stride = padded(most);
     job.weights = floats(n_visible + 1, job.w_stride);
-    if (pairs) {
-        job.w_up = words(along(n_visible), job.w_stride);
-        job.down_stride = padded((n_hidden + 15) / 16 * 8);
-        job.w_down = words(n_visible + 1, job.down_stride);
-    } else {
-        job.w_up = job.w_down = reinterpret_cast<std::uint32_t*>(job.weights);
-        job.down_stride = job.w_stride;
-    }
+    job.w_products =
+        kernels.pairs ? words(along(n_visible), job.w_stride) : reinterpret_cast<std::uint32_t*>(job.weights);
     job.visible_bias = floats(1, visible);
     job.visible_offset = floats(1, visible);
     job.hidden_bias = floats(1, hidden);
     job.hidden_offset = floats(1, hidden);
     job.data_columns = words(along(visible), job.b_stride);
     job.model_columns = words(along(visible), job.b_stride);
-    job.state_columns = words(along(hidden), job.b_stride);
+    job.state_columns = words(hidden, job.b_stride);
+    job.state_numbers = words(n_tiles(n_hidden) * kernels.table_groups, job.b_stride);
     job.visible_rows = words(along(n_data) + along(n_model), job.v_stride);
     job.hidden_rows = words(along(n_data) + along(n_model), job.h_stride);
     job.hidden_sums = floats(most, job.h_stride);
     job.visible_sums = floats(visible, job.b_stride);
+    if (!job.gaussian) {
+        job.row_words = words(along(visible), job.b_stride);
+        job.row_places = words(along(visible), job.b_stride);
+        job.row_counts = words(n_tiles(n_visible), job.b_stride);
+        job.l_model = whole_lines(along(n_data));
+        job.l_stride = padded(job.l_model + along(n_model));
+        job.unit_words = words(visible, job.l_stride);
+        job.unit_places = words(visible, job.l_stride);
+        job.unit_counts = words(2, visible);
+    }
     job.data_visible = floats(1, visible);
     job.model_visible = floats(1, visible);
     job.data_hidden = floats(1, hidden);

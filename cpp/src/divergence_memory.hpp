@@ -14,6 +14,10 @@ inline std::size_t padded(std::size_t n) {
     return ((n + 15) / 16 | 1) * 16;
 }
 
+inline std::size_t whole_lines(std::size_t n) {
+    return (n + 15) / 16 * 16;
+}
+
 inline std::size_t whole_tiles(std::size_t n) {
     return (n + divergence_units - 1) / divergence_units * divergence_units;
 }
@@ -27,7 +31,8 @@ struct DivergenceMemory {
     DivergenceJob job{};
 
     // For batches of up to n_data rows and n_model rows of the model.
-    DivergenceMemory(std::size_t n_visible, std::size_t n_hidden, std::size_t n_data, std::size_t n_model, bool pairs);
+    DivergenceMemory(std::size_t n_visible, std::size_t n_hidden, std::size_t n_data, std::size_t n_model, Visible kind,
+                     const DivergenceKernels& kernels);
     void add_velocity();
     void load_weights(View2<const float> weights);
 

@@ -20,11 +20,9 @@ struct DivergenceJob {
     size_t h_stride;
     size_t b_stride; // of arrays whose rows hold one unit of every row of the batch
 
-    float* weights;   // (n_visible + 1, w_stride)
-    uint32_t* w_up;   // words along n_visible: (n_visible, w_stride) or, in pairs, half as many rows
-    uint32_t* w_down; // words along n_hidden: (n_visible + 1, w_stride or half of it)
-    size_t down_stride;
-    float* velocity; // (n_visible + 1, w_stride), or null without momentum
+    float* weights;       // (n_visible + 1, w_stride)
+    uint32_t* w_products; // words along n_visible: (n_visible, w_stride) or, in pairs, half as many rows
+    float* velocity;      // (n_visible + 1, w_stride), or null without momentum
     float* visible_bias;
     float* hidden_bias;
     float* visible_velocity; // null without momentum
@@ -40,15 +38,26 @@ struct DivergenceJob {
     uint32_t* model_columns; // the same of the model
     uint32_t* visible_rows;  // words along the batch, data above model: (rows, v_stride)
     uint32_t* hidden_rows;   // the same of the probabilities, those of the model negative: (rows, h_stride)
-    uint32_t* state_columns; // drawn hidden states, words along n_hidden: (n_hidden, b_stride) or half as many rows
+    uint32_t* state_columns; // drawn hidden states, float32 zeros and ones: (n_hidden, b_stride)
+    uint32_t* state_numbers; // the same, several units a number: (n_tiles(n_hidden) * table_groups, b_stride)
     float* hidden_sums;      // (batch, h_stride)
     float* visible_sums;     // (n_visible, b_stride)
+
+    // Words of the visible units that are not zero, and where these stand along the axis summed over. Null if Gaussian.
+    uint32_t* row_words; // of a row of the batch and a tile of units: (n_tiles(n_visible), b_stride, words of a tile)
+    uint32_t* row_places;
+    uint32_t* row_counts; // (n_tiles(n_visible), b_stride)
+    uint32_t* unit_words; // of a unit, those of the model from l_model on: (n_visible, l_stride)
+    uint32_t* unit_places;
+    uint32_t* unit_counts; // data, then model: (2, n_visible in whole tiles)
+    size_t l_stride;
+    size_t l_model;
 
     float* data_visible; // sums over the batch, (n_visible)
     float* model_visible;
     float* data_hidden;  // (n_hidden)
     float* model_hidden; // scaled like the rows: minus n_data / n_model times the sum
-    float* bias_part;    // (tiles of the update, h_stride): what each tile takes off the gradient of the hidden biases
+    float* bias_part;    // (tiles of the update, h_stride): what centring takes off the gradient of the hidden biases
 
     uint32_t key[2];
     uint32_t epoch;
@@ -68,16 +77,17 @@ struct DivergenceJob {
     float momentum;
 };
 
-// Phases in their order: gather, up, then down and up as often as k, update. `scratch` holds
-// divergence_scratch(job) words. Tiles of a phase write to different places.
+// Phases in their order: gather, up, then down and up as often as k, update. Tiles of a phase write to different
+// places.
 struct DivergenceKernels {
-    size_t (*scratch)(const DivergenceJob& job);
     void (*gather)(const DivergenceJob& job, size_t tile);
-    void (*up)(const DivergenceJob& job, size_t tile, uint32_t* scratch);
+    void (*up)(const DivergenceJob& job, size_t tile);
     void (*down)(const DivergenceJob& job, size_t tile);
-    void (*update)(const DivergenceJob& job, size_t tile, uint32_t* scratch);
-    void (*round_weights)(const DivergenceJob& job); // makes w_up and w_down from the weights
-    bool pairs;                                      // words are two bfloat16
+    void (*update)(const DivergenceJob& job, size_t tile);
+    void (*round_weights)(const DivergenceJob& job);              // makes w_products from the weights
+    void (*number_states)(const DivergenceJob& job, size_t tile); // makes state_numbers from state_columns
+    bool pairs;                                                   // words are two bfloat16
+    size_t table_groups;                                          // numbers that tell the states of a tile of units
 };
 
 inline constexpr size_t divergence_units = 64; // units per tile of a phase, visible or hidden

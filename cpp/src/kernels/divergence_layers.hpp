@@ -2,6 +2,8 @@
 // Blocks of lanes x lanes go through the registers and are transposed there.
 #pragma once
 
+#include "divergence_lists.hpp"
+#include "divergence_tables.hpp"
 #include "divergence_units.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
@@ -112,16 +114,64 @@ STARSKOPE_INLINE Floats sum_of_rows(const Block& block) {
     return sums.row[0];
 }
 
+// Of the data or the model.
+STARSKOPE_INLINE uint32_t* unit_counts(const DivergenceJob& job, bool of_model) {
+    const size_t n_tile = (job.n_visible + divergence_units - 1) / divergence_units;
+    return job.unit_counts + (of_model ? n_tile * divergence_units : 0);
+}
+
 STARSKOPE_INLINE void add_to(float* sums, const Floats& more) {
     store(sums, load<Floats>(sums) + more);
 }
 
-// Reads the rows of the batch for the units `first` to `last`.
+// Lists of the visible units' words, made a block of `lanes` units and as many rows of the batch at a time.
 template <class Format>
-void gather_rows(const DivergenceJob& job, size_t first, size_t last) {
+struct VisibleLists {
+    const DivergenceJob& job;
+    size_t tile;
+    bool of_model;
+    uint32_t n_listed[lanes]; // of each unit of the block
+
+    VisibleLists(const DivergenceJob& j, size_t t, bool model) : job(j), tile(t), of_model(model) {
+        if (!job.gaussian) {
+            __builtin_memset(job.row_counts + tile * job.b_stride, 0,
+                             (model ? job.n_model : job.n_data) * sizeof(uint32_t));
+        }
+    }
+
+    void begin() { __builtin_memset(n_listed, 0, sizeof n_listed); }
+
+    // Lanes are units.
+    __attribute__((always_inline)) void add_rows(const Block& block, size_t unit, size_t row, size_t n_row) {
+        for (size_t i = 0; i < n_row; ++i) {
+            const size_t list = tile * job.b_stride + row + i, at = list * words<Format>(divergence_units);
+            append(Format::pack(block.row[i]), words<Format>(unit), job.row_words + at, job.row_places + at,
+                   job.row_counts[list]);
+        }
+    }
+
+    // Lanes are rows of the batch.
+    __attribute__((always_inline)) void add_units(const Block& block, size_t unit, size_t row) {
+        const size_t above = of_model ? words<Format>(job.n_data) : 0;
+        for (size_t i = 0; i < size_t(lanes); ++i) {
+            const size_t at = (unit + i) * job.l_stride + (of_model ? job.l_model : 0);
+            append(Format::pack(block.row[i]), above + words<Format>(row), job.unit_words + at, job.unit_places + at,
+                   n_listed[i]);
+        }
+    }
+
+    void end(size_t unit) { __builtin_memcpy(unit_counts(job, of_model) + unit, n_listed, sizeof n_listed); }
+};
+
+// Reads the rows of the batch for a tile of units.
+template <class Format>
+void gather_rows(const DivergenceJob& job, size_t tile) {
+    const size_t first = tile * divergence_units, last = least(first + divergence_units, job.n_visible);
+    VisibleLists<Format> lists(job, tile, false);
     for (size_t unit = first; unit < last; unit += lanes) {
         const size_t n_unit = least(lanes, job.n_visible - unit);
         store(job.data_visible + unit, Floats{});
+        lists.begin();
         for (size_t row = 0; row < job.n_data; row += lanes) {
             const size_t n_row = least(lanes, job.n_data - row);
             Block block = {};
@@ -136,8 +186,17 @@ void gather_rows(const DivergenceJob& job, size_t first, size_t last) {
             }
             store_block<Format>(block, job.visible_rows + unit, job.v_stride, row, n_row);
             add_to(job.data_visible + unit, sum_of_rows(block));
+            if (!job.gaussian) {
+                lists.add_rows(block, unit, row, n_row);
+            }
             transpose(block);
             store_block<Format>(block, job.data_columns + row, job.b_stride, unit, lanes);
+            if (!job.gaussian) {
+                lists.add_units(block, unit, row);
+            }
+        }
+        if (!job.gaussian) {
+            lists.end(unit);
         }
         if (job.centered) {
             const Floats offset = load<Floats>(job.visible_offset + unit);
@@ -148,9 +207,10 @@ void gather_rows(const DivergenceJob& job, size_t first, size_t last) {
     }
 }
 
-// From sums to probabilities of the hidden units `first` to `last`, and on to states where asked for.
+// From sums to probabilities of a tile of hidden units, and on to states where asked for.
 template <class Format>
-void finish_hidden(const DivergenceJob& job, size_t first, size_t last) {
+void finish_hidden(const DivergenceJob& job, size_t tile) {
+    const size_t first = tile * divergence_units, last = least(first + divergence_units, job.n_hidden);
     const size_t n_batch = job.from_data ? job.n_data : job.n_model;
     // Rows of the model stand below those of the data, of which an odd one has a pair of its own.
     uint32_t* const rows = job.hidden_rows + (job.from_data ? 0 : words<Format>(job.n_data) * job.h_stride);
@@ -186,7 +246,7 @@ void finish_hidden(const DivergenceJob& job, size_t first, size_t last) {
                         block.row[i + j] = kept(coin(random.word[j], block.row[i + j]), present);
                     }
                 }
-                store_block<Format>(block, job.state_columns + row, job.b_stride, unit, lanes);
+                store_block<Single>(block, job.state_columns + row, job.b_stride, unit, lanes);
             }
         }
         if (job.keeps) {
@@ -198,15 +258,21 @@ void finish_hidden(const DivergenceJob& job, size_t first, size_t last) {
             }
         }
     }
+    if (job.draws) {
+        number_tile(job, tile, n_batch);
+    }
 }
 
-// From sums to drawn states of the visible units `first` to `last`.
+// From sums to drawn states of a tile of visible units.
 template <class Format>
-void finish_visible(const DivergenceJob& job, size_t first, size_t last) {
+void finish_visible(const DivergenceJob& job, size_t tile) {
+    const size_t first = tile * divergence_units, last = least(first + divergence_units, job.n_visible);
+    VisibleLists<Format> lists(job, tile, true);
     uint32_t* const rows = job.visible_rows + words<Format>(job.n_data) * job.v_stride;
     for (size_t unit = first; unit < last; unit += lanes) {
         const size_t n_unit = least(lanes, job.n_visible - unit);
         Floats sums = {};
+        lists.begin();
         for (size_t row = 0; row < job.n_model; row += lanes) {
             const size_t n_row = least(lanes, job.n_model - row);
             const Ints present = first_lanes(n_row);
@@ -227,7 +293,7 @@ void finish_visible(const DivergenceJob& job, size_t first, size_t last) {
                     x[3] += odd.sine;
                 } else {
                     for (int j = 0; j < 4; ++j) {
-                        x[j] = coin(random.word[j], sigmoid(x[j]));
+                        x[j] = sigmoid_coin(random.word[j], x[j]);
                     }
                 }
                 for (size_t j = 0; j < 4 && i + j < n_unit; ++j) {
@@ -235,11 +301,22 @@ void finish_visible(const DivergenceJob& job, size_t first, size_t last) {
                 }
             }
             store_block<Format>(block, job.model_columns + row, job.b_stride, unit, lanes);
-            if (job.keeps) {
+            if (!job.gaussian) {
+                lists.add_units(block, unit, row);
+            }
+            if (job.keeps || !job.gaussian) {
                 transpose(block);
+            }
+            if (!job.gaussian) {
+                lists.add_rows(block, unit, row, n_row);
+            }
+            if (job.keeps) {
                 store_block<Format>(block, rows + unit, job.v_stride, row, n_row);
                 sums += sum_of_rows(block);
             }
+        }
+        if (!job.gaussian) {
+            lists.end(unit);
         }
         if (job.keeps) {
             store(job.model_visible + unit, sums);

@@ -9,51 +9,47 @@ namespace {
 // A product's factors and where it goes; see add_products.
 struct Product {
     const uint32_t* a;
-    size_t a_row;
     size_t a_step;
     const uint32_t* b;
     size_t b_step;
     size_t n_step;
-    const uint32_t* list;
     float* out; // rows out_stride apart
     size_t out_stride;
     bool adds; // to what is there
 };
 
-template <class Format, bool side_by_side, int R, int C>
+template <class Format, int R, int C>
 __attribute__((noinline)) void multiply_tile(const Product& p) {
     Floats sums[R][C];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) {
-            sums[r][c] = Floats{};
+            sums[r][c] = p.adds ? load<Floats>(p.out + size_t(r) * p.out_stride + c * lanes) : Floats{};
         }
     }
-    add_products<Format, side_by_side>(sums, p.a, p.a_row, p.a_step, p.b, p.b_step, p.n_step, p.list);
+    add_products<Format>(sums, p.a, p.a_step, p.b, p.b_step, p.n_step);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) {
-            float* const out = p.out + size_t(r) * p.out_stride + c * lanes;
-            store(out, p.adds ? load<Floats>(out) + sums[r][c] : sums[r][c]);
+            store(p.out + size_t(r) * p.out_stride + c * lanes, sums[r][c]);
         }
     }
 }
 
 // Up to tile_rows rows and tile_vectors vectors.
-template <class Format, bool side_by_side>
+template <class Format>
 STARSKOPE_INLINE void multiply(const Product& p, size_t n_row, size_t n_vector) {
     with_count<tile_vectors>(n_vector, [&](auto vectors) {
-        with_count<tile_rows>(n_row,
-                              [&](auto rows) { multiply_tile<Format, side_by_side, rows.value, vectors.value>(p); });
+        with_count<tile_rows>(n_row, [&](auto rows) { multiply_tile<Format, rows.value, vectors.value>(p); });
     });
 }
 
 constexpr size_t panel = size_t(tile_vectors) * lanes;
 
-STARSKOPE_INLINE size_t vectors_of(size_t n_unit) {
-    return least(tile_vectors, (n_unit + lanes - 1) / lanes);
+STARSKOPE_INLINE size_t vectors_of(size_t n_unit, int most) {
+    return least(size_t(most), (n_unit + lanes - 1) / lanes);
 }
 
 struct Range {
@@ -64,54 +60,77 @@ STARSKOPE_INLINE Range range_of(size_t tile, size_t n) {
     return {tile * divergence_units, least((tile + 1) * divergence_units, n)};
 }
 
-constexpr size_t most_pieces = (divergence_units + tile_rows - 1) / tile_rows + 1;
-
-template <class Format>
-size_t scratch_words(const DivergenceJob& job) {
-    const size_t rows = words<Format>(job.n_data) + words<Format>(job.n_model);
-    const size_t update = most_pieces * rows, up = words<Format>(job.n_visible);
-    return update > up ? update : up;
-}
-
 template <class Format>
 void gather(const DivergenceJob& job, size_t tile) {
-    const Range units = range_of(tile, job.n_visible);
-    gather_rows<Format>(job, units.first, units.last);
+    gather_rows<Format>(job, tile);
 }
 
-// Hidden units from the visible ones. Lanes are hidden units, rows of a tile rows of the batch; the sum runs over the
-// visible units, in stretches whose columns stay in the second-level cache. Units that are zero in all rows of a tile
-// add nothing and are left out: of binary ones these are many, at the edge of an image for example.
+// The upward product. Lanes are hidden units, rows of a tile rows of the batch; the sum runs over the visible units, in
+// stretches whose columns stay in the second-level cache.
 template <class Format>
-void up(const DivergenceJob& job, size_t tile, uint32_t* scratch) {
-    const Range units = range_of(tile, job.n_hidden);
+void multiply_up(const DivergenceJob& job, Range units, size_t n_batch) {
     const uint32_t* const columns = job.from_data ? job.data_columns : job.model_columns;
-    const size_t n_batch = job.from_data ? job.n_data : job.n_model, n_word = words<Format>(job.n_visible);
+    const size_t n_word = words<Format>(job.n_visible);
     const size_t fit = (size_t(1) << 17) / job.b_stride, n_stretch = (n_word + fit) / (fit + 1);
     const Split rows = Split::make(n_batch, tile_rows, 1);
     for (size_t s = 0; s < n_stretch; ++s) {
         const size_t start = n_word * s / n_stretch, n = n_word * (s + 1) / n_stretch - start;
         for (size_t i = 0; i < rows.n_piece; ++i) {
             const size_t row = rows.start(i), n_row = rows.start(i + 1) - row;
-            const uint32_t* const a = columns + start * job.b_stride + row;
-            const size_t n_listed = job.gaussian ? n : list_steps(a, job.b_stride, n_row, n, scratch);
             for (size_t unit = units.first; unit < units.last; unit += panel) {
-                multiply<Format, true>({.a = a,
-                                        .a_row = 1,
-                                        .a_step = job.b_stride,
-                                        .b = job.w_up + start * job.w_stride + unit,
-                                        .b_step = job.w_stride,
-                                        .n_step = n_listed,
-                                        .list = job.gaussian ? nullptr : scratch,
-                                        .out = job.hidden_sums + row * job.h_stride + unit,
-                                        .out_stride = job.h_stride,
-                                        .adds = s > 0},
-                                       n_row, vectors_of(units.last - unit));
+                multiply<Format>({.a = columns + start * job.b_stride + row,
+                                  .a_step = job.b_stride,
+                                  .b = job.w_products + start * job.w_stride + unit,
+                                  .b_step = job.w_stride,
+                                  .n_step = n,
+                                  .out = job.hidden_sums + row * job.h_stride + unit,
+                                  .out_stride = job.h_stride,
+                                  .adds = s > 0},
+                                 n_row, vectors_of(units.last - unit, tile_vectors));
             }
         }
     }
+}
+
+// The same for visible units that are mostly zero: row by row, a tile of visible units after the other, so that the
+// panel of their weights stays in the first-level cache.
+template <class Format>
+void multiply_up_lists(const DivergenceJob& job, Range units, size_t n_batch) {
+    const size_t tile_words = words<Format>(divergence_units);
+    for (size_t unit = units.first; unit < units.last; unit += list_panel<Format>) {
+        for (size_t first = 0; first < job.n_visible; first += divergence_units) {
+            const size_t counts = first / divergence_units * job.b_stride;
+            multiply_lists<Format>({.words = job.row_words + counts * tile_words,
+                                    .places = job.row_places + counts * tile_words,
+                                    .counts = job.row_counts + counts,
+                                    .stride = tile_words,
+                                    .n_row = n_batch,
+                                    .b = job.w_products + unit,
+                                    .b_step = job.w_stride,
+                                    .out = job.hidden_sums + unit,
+                                    .out_stride = job.h_stride,
+                                    .adds = first > 0},
+                                   vectors_of(units.last - unit, list_vectors<Format>));
+        }
+    }
+}
+
+// Hidden units from the visible ones.
+template <class Format>
+void up(const DivergenceJob& job, size_t tile) {
+    const Range units = range_of(tile, job.n_hidden);
+    const size_t n_batch = job.from_data ? job.n_data : job.n_model;
+    size_t n_listed = 0;
+    for (size_t first = 0; first < job.n_visible && !job.gaussian; first += divergence_units) {
+        n_listed += total(job.row_counts + first / divergence_units * job.b_stride, n_batch);
+    }
+    if (!job.gaussian && lists_pay(n_listed, n_batch * words<Format>(job.n_visible))) {
+        multiply_up_lists<Format>(job, units, n_batch);
+    } else {
+        multiply_up<Format>(job, units, n_batch);
+    }
     if (job.keeps || job.draws) {
-        finish_hidden<Format>(job, units.first, units.last);
+        finish_hidden<Format>(job, tile);
     }
 }
 
@@ -119,46 +138,33 @@ void up(const DivergenceJob& job, size_t tile, uint32_t* scratch) {
 template <class Format>
 void down(const DivergenceJob& job, size_t tile) {
     const Range units = range_of(tile, job.n_visible);
-    const Split pieces = Split::make(units.last - units.first, tile_rows, 1);
-    for (size_t row = 0; row < job.n_model; row += panel) {
-        for (size_t i = 0; i < pieces.n_piece; ++i) {
-            const size_t unit = units.first + pieces.start(i);
-            multiply<Format, false>({.a = job.w_down + unit * job.down_stride,
-                                     .a_row = job.down_stride,
-                                     .a_step = 1,
-                                     .b = job.state_columns + row,
-                                     .b_step = job.b_stride,
-                                     .n_step = words<Format>(job.n_hidden),
-                                     .list = nullptr,
-                                     .out = job.visible_sums + unit * job.b_stride + row,
-                                     .out_stride = job.b_stride,
-                                     .adds = false},
-                                    pieces.start(i + 1) - pieces.start(i), vectors_of(job.n_model - row));
+    const Split vectors = Split::make((job.n_model + lanes - 1) / lanes, lookup_vectors, 1);
+    for (size_t i = 0; i < vectors.n_piece; ++i) {
+        const size_t row = vectors.start(i) * lanes;
+        for (size_t unit = units.first; unit < units.last; unit += lookup_rows) {
+            look_up<Format>({.weights = job.w_products + (Format::pairs ? unit / 2 : unit) * job.w_stride,
+                             .w_stride = job.w_stride,
+                             .n_hidden = job.n_hidden,
+                             .unit = unit,
+                             .numbers = job.state_numbers + row,
+                             .b_stride = job.b_stride,
+                             .out = job.visible_sums + unit * job.b_stride + row},
+                            least(lookup_rows, units.last - unit), vectors.start(i + 1) - vectors.start(i));
         }
     }
-    finish_visible<Format>(job, units.first, units.last);
+    finish_visible<Format>(job, tile);
 }
 
-typedef uint16_t HalfWords __attribute__((vector_size(2 * lanes)));
-
-STARSKOPE_INLINE void store_down(const DivergenceJob& job, size_t unit, size_t hidden, UInts halves) {
-    const HalfWords packed = __builtin_convertvector(halves, HalfWords);
-    uint32_t* const out = job.w_down + unit * job.down_stride + hidden / 2;
-    __builtin_memcpy(out, &packed, sizeof packed);
-}
-
-// Both layouts of the weights of two visible units in bfloat16.
+// The weights of two visible units in bfloat16.
 STARSKOPE_INLINE void store_pair(const DivergenceJob& job, size_t unit, size_t hidden, Floats even, Floats odd) {
-    const UInts first = to_bfloat16(even), second = to_bfloat16(odd);
-    store_down(job, unit, hidden, first);
-    store_down(job, unit + 1, hidden, second);
-    store_words(job.w_up + unit / 2 * job.w_stride + hidden, first | (second << 16));
+    store_words(job.w_products + unit / 2 * job.w_stride + hidden, to_bfloat16(even) | (to_bfloat16(odd) << 16));
 }
 
-// What one tile of registers of the update needs beside its products.
+// What a tile of the update needs beside its products.
 struct Ascent {
-    const float* products; // (n_unit, panel)
-    size_t unit;           // even
+    const float* products; // (n_unit, n_vector * lanes), product_stride apart
+    size_t product_stride;
+    size_t unit; // even
     size_t n_unit;
     size_t hidden;
     size_t n_vector;
@@ -181,7 +187,7 @@ __attribute__((noinline)) void ascend(const DivergenceJob& job, const Ascent& t)
         Floats part = load<Floats>(t.bias_part + hidden), even = {};
         for (size_t r = 0; r < t.n_unit; ++r) {
             const size_t unit = t.unit + r;
-            Floats gradient = load<Floats>(t.products + r * panel + c * lanes) * splat(scale);
+            Floats gradient = load<Floats>(t.products + r * t.product_stride + c * lanes) * splat(scale);
             if (job.centered) {
                 const Floats offset = splat(job.visible_offset[unit]);
                 gradient -= offset * hidden_step + splat(t.visible_step[r]) * hidden_offset;
@@ -210,21 +216,79 @@ __attribute__((noinline)) void ascend(const DivergenceJob& job, const Ascent& t)
     }
 }
 
-// The statistics of data and model in one sum over the rows of both, and the step of the weights and visible biases.
+// Products of the statistics of a tile of units, data and model in one sum over the rows of both, as tiles of
+// registers: calls ascend for each.
 template <class Format>
-void update(const DivergenceJob& job, size_t tile, uint32_t* scratch) {
-    const Range units = range_of(tile, job.n_visible);
+void update_weights(const DivergenceJob& job, Range units, Ascent ascent) {
     const size_t n_row = words<Format>(job.n_data) + words<Format>(job.n_model);
     // Weights of an odd last unit share words with a row of zeros below them.
     const size_t n_unit = units.last - units.first;
     const Split pieces = Split::make(Format::pairs ? n_unit + n_unit % 2 : n_unit, tile_rows, 2);
-    size_t n_listed[most_pieces];
-    const bool lists = !job.gaussian;
-    for (size_t i = 0; i < pieces.n_piece && lists; ++i) {
-        const size_t first = pieces.start(i);
-        n_listed[i] = list_steps(job.visible_rows + units.first + first, job.v_stride, pieces.start(i + 1) - first,
-                                 n_row, scratch + i * n_row);
+    alignas(64) float products[size_t(tile_rows) * panel];
+    const float* const visible_step = ascent.visible_step;
+    Floats* const along_offset = ascent.along_offset;
+    ascent.products = products;
+    ascent.product_stride = panel;
+    for (size_t hidden = 0; hidden < job.n_hidden; hidden += panel) {
+        ascent.hidden = hidden;
+        ascent.n_vector = vectors_of(job.n_hidden - hidden, tile_vectors);
+        for (size_t i = 0; i < pieces.n_piece; ++i) {
+            const size_t first = pieces.start(i);
+            ascent.unit = units.first + first;
+            ascent.n_unit = pieces.start(i + 1) - first;
+            ascent.visible_step = visible_step + first;
+            ascent.along_offset = along_offset + first;
+            multiply<Format>({.a = job.visible_rows + ascent.unit,
+                              .a_step = job.v_stride,
+                              .b = job.hidden_rows + hidden,
+                              .b_step = job.h_stride,
+                              .n_step = n_row,
+                              .out = products,
+                              .out_stride = panel,
+                              .adds = false},
+                             ascent.n_unit, ascent.n_vector);
+            ascend<Format>(job, ascent);
+        }
     }
+}
+
+// The same for units that are mostly zero: all rows of the data, then all of the model, so that the panel of their
+// probabilities stays in the first-level cache.
+template <class Format>
+void update_weights_lists(const DivergenceJob& job, Range units, Ascent ascent) {
+    alignas(64) float products[divergence_units * list_panel<Format>];
+    const size_t n_unit = units.last - units.first;
+    ascent.products = products;
+    ascent.product_stride = list_panel<Format>;
+    ascent.unit = units.first;
+    ascent.n_unit = Format::pairs ? n_unit + n_unit % 2 : n_unit;
+    for (size_t hidden = 0; hidden < job.n_hidden; hidden += list_panel<Format>) {
+        ascent.hidden = hidden;
+        ascent.n_vector = vectors_of(job.n_hidden - hidden, list_vectors<Format>);
+        for (int side = 0; side < 2; ++side) {
+            const bool of_model = side == 1;
+            const size_t at = units.first * job.l_stride + (of_model ? job.l_model : 0);
+            multiply_lists<Format>({.words = job.unit_words + at,
+                                    .places = job.unit_places + at,
+                                    .counts = unit_counts(job, of_model) + units.first,
+                                    .stride = job.l_stride,
+                                    .n_row = ascent.n_unit,
+                                    .b = job.hidden_rows + hidden,
+                                    .b_step = job.h_stride,
+                                    .out = products,
+                                    .out_stride = list_panel<Format>,
+                                    .adds = of_model},
+                                   ascent.n_vector);
+        }
+        ascend<Format>(job, ascent);
+    }
+}
+
+// The statistics of data and model, and the step of the weights and visible biases.
+template <class Format>
+void update(const DivergenceJob& job, size_t tile) {
+    const Range units = range_of(tile, job.n_visible);
+    const size_t n_unit = units.last - units.first;
     float visible_step[divergence_units];
     Floats along_offset[divergence_units];
     for (size_t i = 0; i < divergence_units; ++i) {
@@ -236,31 +300,18 @@ void update(const DivergenceJob& job, size_t tile, uint32_t* scratch) {
     for (size_t hidden = 0; hidden < job.n_hidden; hidden += lanes) {
         store(bias_part + hidden, Floats{});
     }
-    alignas(64) float products[size_t(tile_rows) * panel];
-    for (size_t hidden = 0; hidden < job.n_hidden; hidden += panel) {
-        const size_t n_vector = vectors_of(job.n_hidden - hidden);
-        for (size_t i = 0; i < pieces.n_piece; ++i) {
-            const size_t first = pieces.start(i), n_some = pieces.start(i + 1) - first;
-            multiply<Format, true>({.a = job.visible_rows + units.first + first,
-                                    .a_row = 1,
-                                    .a_step = job.v_stride,
-                                    .b = job.hidden_rows + hidden,
-                                    .b_step = job.h_stride,
-                                    .n_step = lists ? n_listed[i] : n_row,
-                                    .list = lists ? scratch + i * n_row : nullptr,
-                                    .out = products,
-                                    .out_stride = panel,
-                                    .adds = false},
-                                   n_some, n_vector);
-            ascend<Format>(job, {.products = products,
-                                 .unit = units.first + first,
-                                 .n_unit = n_some,
-                                 .hidden = hidden,
-                                 .n_vector = n_vector,
-                                 .visible_step = visible_step + first,
-                                 .along_offset = along_offset + first,
-                                 .bias_part = bias_part});
-        }
+    Ascent ascent{};
+    ascent.visible_step = visible_step;
+    ascent.along_offset = along_offset;
+    ascent.bias_part = bias_part;
+    const size_t n_listed = job.gaussian ? 0
+                                         : total(unit_counts(job, false) + units.first, n_unit) +
+                                               total(unit_counts(job, true) + units.first, n_unit);
+    const size_t n_row = words<Format>(job.n_data) + words<Format>(job.n_model);
+    if (!job.gaussian && lists_pay(n_listed, n_unit * n_row)) {
+        update_weights_lists<Format>(job, units, ascent);
+    } else {
+        update_weights<Format>(job, units, ascent);
     }
     for (size_t i = 0; i < n_unit; ++i) {
         float step = visible_step[i];
@@ -290,15 +341,20 @@ void round_weights(const DivergenceJob& job) {
     }
 }
 
+void number_states(const DivergenceJob& job, size_t tile) {
+    number_tile(job, tile, job.n_model);
+}
+
 template <class Format>
 constexpr DivergenceKernels divergence_kernels() {
-    return {.scratch = scratch_words<Format>,
-            .gather = gather<Format>,
+    return {.gather = gather<Format>,
             .up = up<Format>,
             .down = down<Format>,
             .update = update<Format>,
             .round_weights = round_weights<Format>,
-            .pairs = Format::pairs};
+            .number_states = number_states,
+            .pairs = Format::pairs,
+            .table_groups = table_groups};
 }
 
 } // namespace

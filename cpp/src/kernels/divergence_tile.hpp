@@ -1,4 +1,4 @@
-// Products of matrices, a tile of registers at a time: the one inner loop of all steps of contrastive divergence.
+// Words that products work on, and dense products of matrices, a tile of registers at a time.
 //
 // A tile is R rows x C vectors of lanes. Its rows take one word each of the left factor per step, its lanes C vectors
 // of the right one; each sum runs over the steps in their order, whatever the tile's shape is.
@@ -10,6 +10,8 @@ namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
 typedef uint32_t UInts __attribute__((vector_size(4 * lanes)));
+typedef uint32_t HalfUInts __attribute__((vector_size(4 * half)));
+typedef uint64_t ULongs __attribute__((vector_size(8 * half)));
 
 #if defined(__AVX512F__)
 constexpr int tile_rows = 14; // 28 sums, two vectors and what is broadcast: all 32 registers
@@ -50,13 +52,22 @@ struct Single {
         __builtin_memcpy(&x, p, sizeof x);
         return splat(x);
     }
-    STARSKOPE_INLINE Right right(const uint32_t* p) { return (Floats)load_words(p); }
+    STARSKOPE_INLINE Right right(UInts words) { return (Floats)words; }
+    STARSKOPE_INLINE UInts pack(Floats x) { return (UInts)x; }
+    // The word that multiplies the weight of one unit of a word, and leaves out the other.
+    STARSKOPE_INLINE UInts one(size_t) { return (UInts)splat(1.0f); }
     STARSKOPE_INLINE Floats add_product(Floats sum, Left a, Right b) { return multiply_add(a, b, sum); }
 };
 
 // Words are pairs of bfloat16, products and sums float32: first the upper halves, then the lower ones, as vdpbf16ps.
 struct Pairs {
     static constexpr bool pairs = true;
+    // Neighbouring lanes, which hold rounded values.
+    STARSKOPE_INLINE HalfUInts pack(Floats x) {
+        const ULongs both = (ULongs)x;
+        return __builtin_convertvector((both >> 16 & 0xFFFFu) | (both >> 32 & 0xFFFF0000u), HalfUInts);
+    }
+    STARSKOPE_INLINE UInts one(size_t unit) { return UInts{} + (unit % 2 == 0 ? 0x3F80u : 0x3F800000u); }
 #if defined(__AVX512BF16__)
     typedef __m512bh Left;
     typedef __m512bh Right;
@@ -65,7 +76,7 @@ struct Pairs {
         __builtin_memcpy(&x, p, sizeof x);
         return (__m512bh)_mm512_set1_epi32(x);
     }
-    STARSKOPE_INLINE Right right(const uint32_t* p) { return (__m512bh)load_words(p); }
+    STARSKOPE_INLINE Right right(UInts words) { return (__m512bh)words; }
     STARSKOPE_INLINE Floats add_product(Floats sum, Left a, Right b) {
         return (Floats)_mm512_dpbf16_ps((__m512)sum, a, b);
     }
@@ -80,7 +91,7 @@ struct Pairs {
         __builtin_memcpy(&x, p, sizeof x);
         return split(x - UInts{});
     }
-    STARSKOPE_INLINE Right right(const uint32_t* p) { return split(load_words(p)); }
+    STARSKOPE_INLINE Right right(UInts words) { return split(words); }
     STARSKOPE_INLINE Floats add_product(Floats sum, const Left& a, const Right& b) {
         return multiply_add(a.lower, b.lower, multiply_add(a.upper, b.upper, sum));
     }
@@ -118,75 +129,29 @@ struct Split {
     }
 };
 
-// sums += a b over n steps. Left factor: `a + k a_step + r a_row`; right: `b + k b_step + c lanes`. Steps k are 0..n,
-// or those of `list`. With rows side by side a_row is 1, else a_step is.
-template <class Format, bool side_by_side, int R, int C>
-STARSKOPE_INLINE void add_products(Floats (&sums)[R][C], const uint32_t* a, size_t a_row, size_t a_step,
-                                   const uint32_t* b, size_t b_step, size_t n, const uint32_t* list) {
-    const auto step = [&](const auto& word) __attribute__((always_inline)) {
+// sums += a b over n steps. Left factor: `a + k a_step + r`; right: `b + k b_step + c lanes`.
+template <class Format, int R, int C>
+STARSKOPE_INLINE void add_products(Floats (&sums)[R][C], const uint32_t* a, size_t a_step, const uint32_t* b,
+                                   size_t b_step, size_t n) {
+    for (size_t i = 0; i < n; ++i, a += a_step, b += b_step) {
+        __builtin_prefetch(a + 8 * a_step);
+        for (int c = 0; c < C; ++c) {
+            __builtin_prefetch(b + 8 * b_step + c * lanes);
+        }
         typename Format::Right right[C];
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) {
-            right[c] = Format::right(b + c * lanes);
+            right[c] = Format::right(load_words(b + c * lanes));
         }
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
-            const typename Format::Left left = Format::left(word(r));
+            const typename Format::Left left = Format::left(a + r);
 #pragma GCC unroll 4
             for (int c = 0; c < C; ++c) {
                 sums[r][c] = Format::add_product(sums[r][c], left, right[c]);
             }
         }
-    };
-    if constexpr (side_by_side) {
-        (void)a_row;
-        if (list != nullptr) {
-            const uint32_t *const a0 = a, *const b0 = b;
-            for (size_t i = 0; i < n; ++i) {
-                a = a0 + list[i] * a_step;
-                b = b0 + list[i] * b_step;
-                step([&](int r) { return a + r; });
-            }
-        } else {
-            for (size_t i = 0; i < n; ++i, a += a_step, b += b_step) {
-                __builtin_prefetch(a + 8 * a_step);
-                for (int c = 0; c < C; ++c) {
-                    __builtin_prefetch(b + 8 * b_step + c * lanes);
-                }
-                step([&](int r) { return a + r; });
-            }
-        }
-    } else {
-        (void)list;
-        (void)a_step;
-        // Rows in threes about one pointer each: there are not registers for a pointer per row.
-        constexpr int n_pointer = (R + 2) / 3;
-        const uint32_t* at[n_pointer];
-        for (int i = 0; i < n_pointer; ++i) {
-            at[i] = a + size_t(3 * i) * a_row;
-        }
-        for (size_t k = 0; k < n; ++k, b += b_step) {
-            asm("" : "+r"(a_row)); // keeps the compiler from making those pointers after all
-            step([&](int r) { return at[r / 3] + size_t(r % 3) * a_row; });
-            for (int i = 0; i < n_pointer; ++i) {
-                ++at[i];
-            }
-        }
     }
-}
-
-// Writes which of n steps have a word that is not zero among `rows` (at most tile_rows) to `list`; returns how many.
-STARSKOPE_INLINE size_t list_steps(const uint32_t* a, size_t a_step, size_t rows, size_t n, uint32_t* list) {
-    size_t n_listed = 0;
-    for (size_t k = 0; k < n; ++k, a += a_step) {
-        uint32_t any_bits = 0;
-        for (size_t r = 0; r < rows; ++r) {
-            any_bits |= a[r];
-        }
-        list[n_listed] = uint32_t(k);
-        n_listed += any_bits != 0;
-    }
-    return n_listed;
 }
 
 } // namespace

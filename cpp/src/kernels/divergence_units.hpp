@@ -9,9 +9,6 @@
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
-typedef uint64_t ULongs __attribute__((vector_size(8 * half)));
-typedef uint32_t HalfUInts __attribute__((vector_size(4 * half)));
-
 // e^x for |x| <= 80, within 2e-7: 2^n times the Taylor series on |r| <= ln 2 / 2.
 STARSKOPE_INLINE Floats exponential(Floats x) {
     const Floats shift = splat(12582912.0f); // 1.5 * 2^23: whole numbers end up in the lowest bits
@@ -167,6 +164,12 @@ STARSKOPE_INLINE Floats uniform(UInts words) {
 // 1 where a uniform number lies below p, else 0.
 STARSKOPE_INLINE Floats coin(UInts words, Floats p) {
     return (Floats)((Ints)(uniform(words) < p) & (Ints)splat(1.0f));
+}
+
+// The same for p = sigmoid(x), without its division.
+STARSKOPE_INLINE Floats sigmoid_coin(UInts words, Floats x) {
+    const Floats u = uniform(words);
+    return (Floats)((Ints)(multiply_add(u, exponential(-clamped(x, 80.0f)), u) < splat(1.0f)) & (Ints)splat(1.0f));
 }
 
 // Standard normal numbers, two at a time (Box & Muller 1958).

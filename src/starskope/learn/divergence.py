@@ -227,14 +227,22 @@ def initial_machine(mean: NDArray[np.float64], n_hidden: int, seed: NDArray[np.u
     doi:10.1007/978-3-642-35289-8_32), the hidden biases are 0, or `HIDDEN_BIAS` for the centred gradient.
     """
     n_visible = mean.size
-    words = draws.bits(draws.address(seed, int(draws.WEIGHTS), 0, 0), n_visible, n_hidden + n_hidden % 2)
-    noise = np.empty(words.size, np.float32)
-    draws.standard_normal(words.ravel(), noise)
+    where = draws.address(seed, int(draws.WEIGHTS), 0, 0)
+    weights = np.empty((n_visible, n_hidden), np.float32)
+
+    def rows(start: int, stop: int) -> None:
+        words, noise = np.empty((2, n_hidden + n_hidden % 2), np.uint32)
+        for row in range(start, stop):
+            draws.uniform_bits(where, row, 0, words)
+            draws.standard_normal(words, noise.view(np.float32))
+            np.multiply(noise.view(np.float32)[:n_hidden], np.float32(0.01), out=weights[row])
+
+    map_ranges(rows, n_visible, 64, settings.workers)
     offset = mean.astype(np.float32)
     inside = np.clip(offset.astype(np.float64), 0.01, 0.99)
     return Machine(
         seed=seed,
-        weights=np.float32(0.01) * np.ascontiguousarray(noise.reshape(n_visible, -1)[:, :n_hidden]),
+        weights=weights,
         visible_bias=offset.copy() if settings.gaussian else np.log(inside / (1.0 - inside)).astype(np.float32),
         hidden_bias=np.full(n_hidden, HIDDEN_BIAS if settings.centered else 0.0, np.float32),
         visible_offset=offset,
