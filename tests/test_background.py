@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from starskope.frames.background import Background, estimate_background, fit_background
+from starskope.frames.photometry import measure
 
 NOISE = 0.5
 
@@ -137,3 +138,21 @@ def test_the_plane_is_linear_in_the_levels() -> None:
     models = [fit_background(starry(surface(128, 128, p), seed=5), science) for p in (0.1, 0.4, 0.9)]
     together = Background((128, 128), science, np.mean([m.levels for m in models], axis=0)).plane()
     np.testing.assert_allclose(together, np.mean([m.plane() for m in models], axis=0), rtol=1e-6)
+
+
+def test_apertures_take_the_surface_off_on_their_way() -> None:
+    """The fused way gives the bytes of the two steps, on the science region and off it, with and without rings."""
+    image = starry(surface(150, 170))
+    image[30, 40] = np.nan
+    rng = np.random.default_rng(2)
+    row, column, radius = rng.uniform(-5, 155, 300), rng.uniform(-5, 175, 300), rng.uniform(0.5, 6, 300)
+    row[0], column[1] = np.nan, np.inf
+    about = {"exposure_s": 1425.6, "read_noise_e": 8.0, "n_read": 720}
+    for science in ((slice(0, 128), slice(44, 170)), (slice(0, 150), slice(0, 170))):
+        for model in (fit_background(image, science), fit_background(np.full_like(image, np.nan), science)):
+            plane = model.subtracted_from(image, np.empty_like(image))
+            for ring in (None, (3.0, 6.0)):
+                want = measure(plane, model.at(row, column), row, column, radius, ring=ring, **about)
+                got = measure(image, model, row, column, radius, ring=ring, **about)
+                for name in ("flux", "flux_err", "background", "n_bad"):
+                    np.testing.assert_array_equal(getattr(got, name), getattr(want, name), err_msg=name)

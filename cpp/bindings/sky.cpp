@@ -2,20 +2,13 @@
 
 #include "arrays.hpp"
 #include "registrars.hpp"
+#include "surface.hpp"
 
 namespace starskope::bindings {
 namespace {
 
 View2<const float> optional_image(const py::object& value, const char* name) {
     return value.is_none() ? View2<const float>{} : view2<const float>(value, name);
-}
-
-Surface surface_of(const py::object& line, const py::object& start, const py::object& weight) {
-    if (line.is_none()) {
-        return {};
-    }
-    return {view2<const float>(line, "line"), view1<const std::int64_t>(start, "start"),
-            view2<const float>(weight, "weight")};
 }
 
 } // namespace
@@ -62,6 +55,29 @@ void register_sky(py::module_& module) {
             subtract_surface(pixels, surface, to);
         },
         py::arg("image"), py::arg("line"), py::arg("start"), py::arg("weight"), py::arg("out"));
+    module.def(
+        "surface_lines",
+        [](const py::object& knot, const py::object& start, const py::object& weight, const py::object& line) {
+            const auto knots = view2<const float>(knot, "knot");
+            const auto starts = view1<const std::int64_t>(start, "start");
+            const auto weights = view2<const float>(weight, "weight");
+            const auto to = view2<float>(line, "line");
+            const py::gil_scoped_release release;
+            surface_lines(knots, starts, weights, to);
+        },
+        py::arg("knot"), py::arg("start"), py::arg("weight"), py::arg("line"));
+    module.def(
+        "surface_values",
+        [](const py::object& line, const py::object& start, const py::object& weight, const py::object& row,
+           const py::object& column, const py::object& value) {
+            const Surface surface = surface_of(line, start, weight);
+            const auto rows = view1<const double>(row, "row");
+            const auto columns = view1<const double>(column, "column");
+            const auto to = view1<double>(value, "value");
+            const py::gil_scoped_release release;
+            surface_values(surface, rows, columns, to);
+        },
+        py::arg("line"), py::arg("start"), py::arg("weight"), py::arg("row"), py::arg("column"), py::arg("value"));
 }
 
 } // namespace starskope::bindings

@@ -30,6 +30,7 @@ struct ApertureJob {
     double* total;
     double* area;
     int32_t* n_bad;
+    SurfaceRows surface; // subtracted from the image on the way
     double* scratch; // 64-byte aligned, aperture_scratch(largest radius) doubles
 };
 
@@ -47,6 +48,8 @@ struct Kernels {
     void (*box_medians)(const BoxMediansJob&);
     void (*ring_medians)(const RingMediansJob&);
     void (*subtract_surface)(const SurfaceJob&);
+    void (*surface_lines)(const SurfaceLinesJob&);
+    void (*surface_values)(const SurfaceValuesJob&);
     size_t (*spectrum_scratch)(const FftGrid& grid);
     void (*spectra)(const SpectrumJob&);
     size_t (*autocorrelation_scratch)(const FftGrid& grid);

@@ -4,11 +4,13 @@
 #include <cmath>
 
 #include "dispatch.hpp"
+#include "surface_check.hpp"
 
 namespace starskope {
 
 void aperture_sums(View2<const float> image, View1<const double> row, View1<const double> column,
-                   View1<const double> radius, View1<double> total, View1<double> area, View1<std::int32_t> n_bad) {
+                   View1<const double> radius, View1<double> total, View1<double> area, View1<std::int32_t> n_bad,
+                   const Surface& surface) {
     require_rows(image, "image");
     const std::size_t n_star = row.size;
     require_size(row, n_star, "row");
@@ -17,6 +19,8 @@ void aperture_sums(View2<const float> image, View1<const double> row, View1<cons
     require_size(total, n_star, "total");
     require_size(area, n_star, "area");
     require_size(n_bad, n_star, "n_bad");
+    const detail::SurfaceRows lines =
+        surface.line.data == nullptr ? detail::SurfaceRows{} : detail::checked(surface, image.n_row, image.n_col);
     double largest = 0.0;
     for (std::size_t star = 0; star < n_star; ++star) {
         const double r = radius.data[star];
@@ -47,6 +51,7 @@ void aperture_sums(View2<const float> image, View1<const double> row, View1<cons
         .total = total.data,
         .area = area.data,
         .n_bad = n_bad.data,
+        .surface = lines,
         .scratch = scratch.get(),
     });
 }

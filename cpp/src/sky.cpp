@@ -4,39 +4,10 @@
 #include <cmath>
 
 #include "dispatch.hpp"
+#include "surface_check.hpp"
 
 namespace starskope {
 namespace {
-
-detail::SurfaceRows checked(const Surface& surface, std::size_t n_row, std::size_t n_col) {
-    require_rows(surface.line, "line");
-    require_rows(surface.weight, "weight");
-    require_size(surface.start, n_row, "start");
-    const std::size_t n_tap = surface.weight.n_row;
-    if (n_tap < 1 || n_tap > 4 || surface.weight.n_col != n_row) {
-        throw std::invalid_argument("weight: has shape (" + std::to_string(n_tap) + ", " +
-                                    std::to_string(surface.weight.n_col) + "), expected 1 to 4 rows of " +
-                                    std::to_string(n_row));
-    }
-    if (surface.line.n_col != n_col) {
-        throw std::invalid_argument("line: has " + std::to_string(surface.line.n_col) + " columns, expected " +
-                                    std::to_string(n_col));
-    }
-    for (std::size_t row = 0; row < n_row; ++row) {
-        const std::int64_t start = surface.start.data[row];
-        if (start < 0 || std::uint64_t(start) + n_tap > surface.line.n_row) {
-            throw std::invalid_argument("start[" + std::to_string(row) + "]=" + std::to_string(start) + ": expected " +
-                                        std::to_string(n_tap) + " lines from there on, of " +
-                                        std::to_string(surface.line.n_row));
-        }
-    }
-    return {.line = surface.line.data,
-            .line_stride = surface.line.stride,
-            .start = surface.start.data,
-            .weight = surface.weight.data,
-            .weight_stride = surface.weight.stride,
-            .n_tap = n_tap};
-}
 
 // The longest of the steps between edges.
 std::size_t check_edges(View1<const std::int64_t> edges, std::size_t n, std::size_t size, const char* name) {
@@ -78,7 +49,7 @@ void box_medians(View2<const float> image, View1<const std::int64_t> rows, View1
     const std::size_t height = check_edges(rows, median.n_row, image.n_row, "rows");
     const std::size_t width = check_edges(columns, median.n_col, image.n_col, "columns");
     const detail::SurfaceRows lines =
-        surface.line.data == nullptr ? detail::SurfaceRows{} : checked(surface, image.n_row, image.n_col);
+        surface.line.data == nullptr ? detail::SurfaceRows{} : detail::checked(surface, image.n_row, image.n_col);
     const detail::Kernels& kernels = detail::active();
     const auto scratch = detail::make_scratch<float>(kernels.sky_scratch(height * width));
     kernels.box_medians({
@@ -150,7 +121,7 @@ void subtract_surface(View2<const float> image, const Surface& surface, View2<fl
             throw std::invalid_argument("image: expected the shape of out");
         }
     }
-    const detail::SurfaceRows lines = checked(surface, out.n_row, out.n_col);
+    const detail::SurfaceRows lines = detail::checked(surface, out.n_row, out.n_col);
     if (out.n_row == 0 || out.n_col == 0) {
         return; // rows without pixels may be nowhere
     }
@@ -162,6 +133,50 @@ void subtract_surface(View2<const float> image, const Surface& surface, View2<fl
         .surface = lines,
         .out = out.data,
         .out_stride = out.stride,
+    });
+}
+
+void surface_lines(View2<const float> knot, View1<const std::int64_t> start, View2<const float> weight,
+                   View2<float> line) {
+    require_rows(line, "line");
+    if (knot.n_row != line.n_row) {
+        throw std::invalid_argument("knot: has " + std::to_string(knot.n_row) + " rows, expected " +
+                                    std::to_string(line.n_row));
+    }
+    // A column takes neighbouring knots as a row of a surface takes neighbouring lines.
+    require_rows(knot, "knot");
+    detail::check_taps(start, weight, line.n_col, knot.n_col);
+    if (line.n_row == 0 || line.n_col == 0) {
+        return;
+    }
+    detail::active().surface_lines({
+        .knot = knot.data,
+        .knot_stride = knot.stride,
+        .start = start.data,
+        .weight = weight.data,
+        .weight_stride = weight.stride,
+        .n_tap = weight.n_row,
+        .n_line = line.n_row,
+        .n_col = line.n_col,
+        .line = line.data,
+        .line_stride = line.stride,
+    });
+}
+
+void surface_values(const Surface& surface, View1<const double> row, View1<const double> column, View1<double> value) {
+    const std::size_t n_star = row.size, n_row = surface.start.size;
+    require_size(row, n_star, "row");
+    require_size(column, n_star, "column");
+    require_size(value, n_star, "value");
+    const detail::SurfaceRows lines = detail::checked(surface, n_row, surface.line.n_col);
+    detail::active().surface_values({
+        .surface = lines,
+        .n_row = n_row,
+        .n_col = surface.line.n_col,
+        .row = row.data,
+        .column = column.data,
+        .n_star = n_star,
+        .value = value.data,
     });
 }
 

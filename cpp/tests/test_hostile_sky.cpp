@@ -6,6 +6,7 @@
 
 #include "check.hpp"
 #include "hostile.hpp"
+#include "starskope/photometry.hpp"
 #include "starskope/sky.hpp"
 
 using namespace starskope;
@@ -105,5 +106,52 @@ TEST(hostile_subtract_surface) {
         const Surface surface = surface_of(a, n_row, n_col);
         const auto image = a.once_in(3) ? View2<const float>{} : a.matrix<const float>(a.near(n_row), a.near(n_col));
         subtract_surface(image, surface, a.matrix<float>(n_row, n_col));
+    });
+}
+
+namespace {
+
+struct Taps {
+    View1<const std::int64_t> start;
+    View2<const float> weight;
+};
+
+// Taps of about n places among n_of neighbours, which mostly fit.
+Taps taps_near(Attack& a, std::size_t n, std::size_t n_of) {
+    const std::size_t n_tap = 1 + a.below(a.once_in(20) ? 6 : 4);
+    const std::size_t n_start = (n_of >= n_tap ? n_of - n_tap + 1 : 1) + (a.once_in(20) ? 1 : 0);
+    const auto start = a.vector<const std::int64_t>(a.near(n), [&](std::size_t) { return double(a.below(n_start)); });
+    return {start, a.matrix<const float>(n_tap, a.near(n))};
+}
+
+Surface surface_near(Attack& a, std::size_t n_row, std::size_t n_col) {
+    const std::size_t n_line = 4 + a.size();
+    const Taps taps = taps_near(a, n_row, n_line);
+    return {a.matrix<const float>(n_line, a.near(n_col)), taps.start, taps.weight};
+}
+
+} // namespace
+
+TEST(hostile_surfaces) {
+    attack("aperture_sums of a surface", 2000, [](Attack& a) {
+        const std::size_t n_star = a.size(), n_row = a.size(), n_col = a.size();
+        const auto places = [&] { return a.vector<const double>(n_star); };
+        const auto row = places(), column = places();
+        const auto radius =
+            a.vector<const double>(n_star, [&](std::size_t) { return 0.1 + 0.3 * double(a.below(20)); });
+        aperture_sums(a.matrix<const float>(n_row, n_col), row, column, radius, a.vector<double>(n_star),
+                      a.vector<double>(n_star), a.vector<std::int32_t>(n_star), surface_near(a, n_row, n_col));
+    });
+    attack("surface_values", 2000, [](Attack& a) {
+        const std::size_t n_star = a.size();
+        const Surface surface = surface_near(a, a.size(), a.size());
+        surface_values(surface, a.vector<const double>(a.near(n_star)), a.vector<const double>(a.near(n_star)),
+                       a.vector<double>(a.near(n_star)));
+    });
+    attack("surface_lines", 2000, [](Attack& a) {
+        const std::size_t n_line = a.size(), n_knot = 4 + a.size(), n_col = a.size();
+        const Taps taps = taps_near(a, n_col, n_knot);
+        const auto knot = a.matrix<const float>(a.near(n_line), n_knot);
+        surface_lines(knot, taps.start, taps.weight, a.matrix<float>(n_line, a.near(n_col)));
     });
 }

@@ -1,6 +1,7 @@
 #include "starskope/photometry.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -215,4 +216,44 @@ TEST(wrong_radii_and_sizes_are_refused) {
                                {n.data(), 4}));
     CHECK_THROWS(std::invalid_argument, "image", measure({image.data(), 10, 10, 5}, {1.0}, {1.0}, {1.0}));
     CHECK(measure(pixels, {}, {}, {}).total.empty());
+}
+
+TEST(a_surface_is_subtracted_under_the_circles) {
+    constexpr std::size_t n_row = 40, n_col = 53;
+    std::vector<float> image(n_row * n_col), line(3 * n_col), weight(2 * n_row), less(image.size());
+    std::vector<std::int64_t> start(n_row);
+    for (std::size_t i = 0; i < image.size(); ++i) {
+        image[i] = i % 97 == 5 ? std::nanf("") : 100.0f + float(i * 7919 % 101);
+    }
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        line[i] = 1.0f + float(i * 31 % 17);
+    }
+    for (std::size_t i = 0; i < n_row; ++i) {
+        start[i] = std::int64_t(i % 2);
+        weight[i] = 0.3f + 0.01f * float(i);
+        weight[n_row + i] = 1.0f - weight[i];
+    }
+    const Surface surface{{line.data(), 3, n_col}, {start.data(), n_row}, {weight.data(), 2, n_row}};
+    subtract_surface({image.data(), n_row, n_col}, surface, {less.data(), n_row, n_col});
+    std::vector<double> row, column, radius;
+    for (int i = 0; i < 300; ++i) {
+        row.push_back(-4.0 + 0.163 * i);
+        column.push_back(std::fmod(-3.0 + 17.377 * i, 60.0));
+        radius.push_back(0.3 + 0.11 * (i % 60));
+    }
+    const std::size_t n = row.size();
+    std::vector<double> want(n), total(n), want_area(n), area(n);
+    std::vector<std::int32_t> want_bad(n), bad(n);
+    aperture_sums({less.data(), n_row, n_col}, {row.data(), n}, {column.data(), n}, {radius.data(), n},
+                  {want.data(), n}, {want_area.data(), n}, {want_bad.data(), n});
+    aperture_sums({image.data(), n_row, n_col}, {row.data(), n}, {column.data(), n}, {radius.data(), n},
+                  {total.data(), n}, {area.data(), n}, {bad.data(), n}, surface);
+    for (std::size_t i = 0; i < n; ++i) {
+        CHECK(total[i] == want[i] || (std::isnan(total[i]) && std::isnan(want[i])));
+        CHECK(area[i] == want_area[i]);
+        CHECK(bad[i] == want_bad[i]);
+    }
+    CHECK_THROWS(std::invalid_argument, "start",
+                 aperture_sums({image.data(), n_row - 1, n_col}, {row.data(), n}, {column.data(), n},
+                               {radius.data(), n}, {total.data(), n}, {area.data(), n}, {bad.data(), n}, surface));
 }

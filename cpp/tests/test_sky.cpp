@@ -170,6 +170,45 @@ TEST(a_surface_is_subtracted_in_place_or_alone) {
     }
 }
 
+TEST(lines_are_made_of_knots_and_values_of_lines) {
+    constexpr std::size_t n_line = 5, n_knot = 7, n_row = 11, n_col = 33;
+    const auto knot = noise(n_line * n_knot, 0, 1);
+    for (std::size_t n_tap = 1; n_tap <= 4; ++n_tap) {
+        const auto across = noise(n_tap * n_col, 0, 2), down = noise(n_tap * n_row, 0, 3);
+        std::vector<std::int64_t> start(n_col), from(n_row);
+        for (std::size_t j = 0; j < n_col; ++j) {
+            start[j] = std::int64_t(j % (n_knot + 1 - n_tap));
+        }
+        for (std::size_t i = 0; i < n_row; ++i) {
+            from[i] = std::int64_t(i % (n_line + 1 - n_tap));
+        }
+        std::vector<float> line(n_line * n_col), plane(n_row * n_col);
+        surface_lines({knot.data(), n_line, n_knot}, {start.data(), n_col}, {across.data(), n_tap, n_col},
+                      {line.data(), n_line, n_col});
+        for (std::size_t k = 0; k < line.size(); ++k) {
+            double want = 0.0;
+            for (std::size_t tap = 0; tap < n_tap; ++tap) {
+                want += double(across[tap * n_col + k % n_col]) *
+                        double(knot[k / n_col * n_knot + std::size_t(start[k % n_col]) + tap]);
+            }
+            CHECK(std::fabs(double(line[k]) - want) < 1e-5 * std::fabs(want));
+        }
+        const Surface surface{{line.data(), n_line, n_col}, {from.data(), n_row}, {down.data(), n_tap, n_row}};
+        subtract_surface({}, surface, {plane.data(), n_row, n_col});
+        const std::vector<double> row{0.4, 10.4, 3.6, -0.6, 10.6, 5.0, std::nan(""), 1e300, 2.0, -0.4};
+        const std::vector<double> column{0.0, 32.4, 7.2, 3.0, 3.0, -0.6, 4.0, 4.0, 32.6, -0.3};
+        std::vector<double> value(row.size(), -7.0);
+        surface_values(surface, {row.data(), row.size()}, {column.data(), row.size()}, {value.data(), row.size()});
+        CHECK(value[0] == double(plane[0]));
+        CHECK(value[1] == double(plane[10 * n_col + 32]));
+        CHECK(value[2] == double(plane[4 * n_col + 7]));
+        CHECK(value[9] == double(plane[0]));
+        for (std::size_t k = 3; k < 9; ++k) {
+            CHECK(std::isnan(value[k]));
+        }
+    }
+}
+
 TEST(what_does_not_fit_is_refused) {
     std::vector<float> image(20, 1.0f), median(4), line(20), weight(4);
     std::vector<std::int32_t> count(4);
@@ -204,4 +243,19 @@ TEST(what_does_not_fit_is_refused) {
     CHECK_THROWS(std::invalid_argument, "expected", rings(2, 0.0, 1e6));
     CHECK_THROWS(std::invalid_argument, "expected", rings(std::int64_t{1} << 40, 0.0, 2.0));
     CHECK_THROWS(std::invalid_argument, "expected", subtract_surface(pixels, good, {image.data(), 4, 5}));
+    const auto lines = [&](const std::vector<std::int64_t>& starts, std::size_t n_knot) {
+        surface_lines({image.data(), 4, n_knot}, {starts.data(), starts.size()}, {weight.data(), 1, 4},
+                      {line.data(), 4, 4});
+    };
+    lines({0, 1, 2, 4}, 5);
+    CHECK_THROWS(std::invalid_argument, "neighbours", lines({0, 1, 2, 5}, 5));
+    CHECK_THROWS(std::invalid_argument, "neighbours", lines({0, 1, -1, 4}, 5));
+    CHECK_THROWS(std::invalid_argument, "start", lines({0, 1, 2}, 5));
+    CHECK_THROWS(std::invalid_argument, "knot",
+                 surface_lines({image.data(), 3, 5}, {edges.data(), 3}, {weight.data(), 1, 3}, {line.data(), 4, 3}));
+    std::vector<double> place(3), value(3);
+    CHECK_THROWS(std::invalid_argument, "column",
+                 surface_values(good, {place.data(), 3}, {place.data(), 2}, {value.data(), 3}));
+    CHECK_THROWS(std::invalid_argument, "value",
+                 surface_values(good, {place.data(), 3}, {place.data(), 3}, {value.data(), 2}));
 }

@@ -80,11 +80,14 @@ def aperture_sums(
     total: NDArray[np.float64],
     area: NDArray[np.float64],
     n_bad: NDArray[np.int32],
+    line: NDArray[np.float32] | None = None,
+    start: NDArray[np.int64] | None = None,
+    weight: NDArray[np.float32] | None = None,
 ) -> None:
     """Sum over circles with exact pixel overlap, into ``total``, ``area`` and ``n_bad`` (n_star,).
 
     ``total`` and ``area`` hold finite pixels on the image only (``total`` NaN where there are none); ``n_bad`` counts
-    the pixels touched that are not finite or off the image.
+    the pixels touched that are not finite or off the image. A surface as in `box_medians` is subtracted first.
     """
 
 def box_medians(
@@ -124,6 +127,24 @@ def subtract_surface(
     out: NDArray[np.float32],
 ) -> None:
     """Write ``image`` less a surface as in `box_medians` into ``out``, which may be the image; None for the surface."""
+
+def surface_lines(
+    knot: NDArray[np.float32],
+    start: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    line: NDArray[np.float32],
+) -> None:
+    """Write the lines of a surface (n_line, n_col): ``j`` sums ``weight[k, j] * knot[:, start[j] + k]`` over k."""
+
+def surface_values(
+    line: NDArray[np.float32],
+    start: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    row: NDArray[np.float64],
+    column: NDArray[np.float64],
+    value: NDArray[np.float64],
+) -> None:
+    """Write the surface at the pixels nearest to places (n_star,) into ``value``, NaN off it."""
 
 def fft(data: NDArray[Any], out: NDArray[Any], n_fft: int, backward: bool = False, factor: float = 1.0) -> None:
     """Transform complex columns of ``data`` (n_time, n_series), padded to ``n_fft``, to ``out`` (n_fft, n_series).

@@ -20,7 +20,7 @@ struct Surface {
 };
 
 // Median of the finite pixels of each box after clipping at `sigma` standard deviations around the median until nothing
-// changes; sums are float64.
+// changes. Standard deviations are right to 1e-7.
 //
 // image    (n_row, n_col)  NaN and infinities = missing
 // rows     (n + 1,)        where boxes begin and end: not falling, within 0..n_row
@@ -49,5 +49,23 @@ inline constexpr double max_ring_radius = 4096.0;
 // image  (n_row, n_col)  or a null view for the surface itself
 // out    (n_row, n_col)  written; may be the image, must not overlap it otherwise
 void subtract_surface(View2<const float> image, const Surface& surface, View2<float> out);
+
+// The lines of a tensor product from its knots: line (i, j) is the sum over k of weight (k, j) times knot
+// (i, start(j) + k), float32.
+//
+// knot    (n_line, n_knot)
+// start   (n_col,)        0 <= start(j), start(j) + n_tap <= n_knot
+// weight  (n_tap, n_col)  1 to 4 taps
+// line    (n_line, n_col) written; must not overlap the others
+void surface_lines(View2<const float> knot, View1<const std::int64_t> start, View2<const float> weight,
+                   View2<float> line);
+
+// The surface at the pixels nearest to places.
+//
+// row     (n_star,)  NaN = nowhere
+// column  (n_star,)
+// value   (n_star,)  written: of a float32 evaluation; NaN off the surface, which is (surface.start.size,
+//                    surface.line.n_col)
+void surface_values(const Surface& surface, View1<const double> row, View1<const double> column, View1<double> value);
 
 } // namespace starskope

@@ -9,7 +9,7 @@
 // so square roots and arc sines are needed once per grid line and not once per corner, and what remains per corner is
 // arithmetic and selection. Doubles neighbouring corners are worked on at a time and the eight partial sums are added
 // in a fixed order, so every instruction set gives the same bits.
-#include "simd.hpp"
+#include "surface.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
@@ -17,6 +17,8 @@ namespace {
 constexpr double pi = 3.14159265358979323846;
 constexpr double farthest = 1e9; // a centre beyond is nowhere: float64 could not tell its pixels
 constexpr size_t partial = 8;    // partial sums
+constexpr double widest_fetched = 8.0;
+constexpr size_t n_ahead = 4;
 constexpr size_t parts = partial / half;
 
 // Arc sine over [-1, 1], error below 1e-15: the rational approximation of FreeBSD's e_asin.c (Sun Microsystems 1993).
@@ -143,7 +145,8 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
         store_wide(corner + i, corners(load_wide(line + i), load_wide(area + i), y[0], y_area[0], r));
     }
     const bool overhangs = size_t(columns.begin) + n_pixel > job.n_col;
-    if (overhangs) {
+    const size_t whole = (n_col + size_t(lanes) - 1) / size_t(lanes) * size_t(lanes);
+    if (overhangs || job.surface.line != nullptr) {
         for (size_t j = 0; j < n_pixel; ++j) {
             copy[j] = 0.0f;
         }
@@ -152,7 +155,12 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
     Longs bad{};
     for (size_t i = 0; i < n_row; ++i) {
         const float* pixel = job.image + (size_t(rows.begin) + i) * job.row_stride + size_t(columns.begin);
-        if (overhangs) {
+        if (job.surface.line != nullptr) {
+            const Taps taps = taps_of(job.surface, size_t(rows.begin) + i);
+            const size_t n_whole = size_t(columns.begin) + whole <= job.n_col ? whole : n_col;
+            subtract_row(pixel, taps, size_t(columns.begin), n_whole, copy);
+            pixel = copy;
+        } else if (overhangs) {
             __builtin_memcpy(copy, pixel, n_col * sizeof(float));
             pixel = copy;
         }
@@ -192,6 +200,20 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
     return {added(total), added(covered), int32_t(n_bad)};
 }
 
+// Stars lie anywhere: what a star needs is asked for some stars ahead.
+STARSKOPE_INLINE void fetch(const ApertureJob& job, size_t star) {
+    const double r = job.radius[star], cy = job.row[star], cx = job.column[star];
+    if (!(r <= widest_fetched && cy >= 0.0 && cy < double(job.n_row) && cx >= 0.0 && cx < double(job.n_col))) {
+        return;
+    }
+    const Span rows = span(cy, r, job.n_row), columns = span(cx, r, job.n_col);
+    const float* at = job.image + size_t(rows.begin) * job.row_stride + size_t(columns.begin);
+    for (int64_t i = 0; i < rows.n; ++i, at += job.row_stride) {
+        __builtin_prefetch(at);
+        __builtin_prefetch(at + columns.n - 1);
+    }
+}
+
 } // namespace
 
 size_t aperture_scratch(double max_radius) {
@@ -203,6 +225,9 @@ void aperture_sums(const ApertureJob& job) {
     for (size_t star = 0; star < job.n_star; ++star) {
         const double r = job.radius[star], cy = job.row[star], cx = job.column[star];
         Sum sum{0.0, 0.0, 0};
+        if (star + n_ahead < job.n_star) {
+            fetch(job, star + n_ahead);
+        }
         if (r > 0.0 && __builtin_fabs(cy) <= farthest && __builtin_fabs(cx) <= farthest) {
             const Span rows = span(cy, r, job.n_row), columns = span(cx, r, job.n_col);
             if (rows.n > 0 && columns.n > 0) {

@@ -1,57 +1,9 @@
 // Levels of the sky: clipped medians of boxes and rings, and the surface through them.
 #include "clipped_median.hpp"
+#include "surface.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
-
-constexpr size_t most_taps = 4;
-
-// The lines and weights of one row.
-struct Taps {
-    const float* line[most_taps];
-    float weight[most_taps];
-};
-
-STARSKOPE_INLINE Taps taps_of(const SurfaceRows& surface, size_t row) {
-    Taps taps;
-    for (size_t k = 0; k < most_taps; ++k) {
-        // A tap that is not there is the first one, taken 0 times: it would be skipped by a branch per pixel.
-        const size_t tap = k < surface.n_tap ? k : 0;
-        taps.line[k] = surface.line + (size_t(surface.start[row]) + tap) * surface.line_stride;
-        taps.weight[k] = k < surface.n_tap ? surface.weight[k * surface.weight_stride + row] : 0.0f;
-    }
-    return taps;
-}
-
-STARSKOPE_INLINE Floats surface_at(const Taps& taps, size_t column) {
-    Floats value = splat(taps.weight[0]) * load<Floats>(taps.line[0] + column);
-#pragma GCC unroll 3
-    for (size_t k = 1; k < most_taps; ++k) {
-        value = value + splat(taps.weight[k]) * load<Floats>(taps.line[k] + column);
-    }
-    return value;
-}
-
-STARSKOPE_INLINE float surface_once(const Taps& taps, size_t column) {
-    float value = taps.weight[0] * taps.line[0][column];
-    for (size_t k = 1; k < most_taps; ++k) {
-        value = value + taps.weight[k] * taps.line[k][column];
-    }
-    return value;
-}
-
-// out[i] = image[i] - surface for n columns from `column` on; image null for the surface itself.
-STARSKOPE_INLINE void subtract_row(const float* image, const Taps& taps, size_t column, size_t n, float* out) {
-    size_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-        const Floats value = surface_at(taps, column + i);
-        store(out + i, image == nullptr ? value : load<Floats>(image + i) - value);
-    }
-    for (; i < n; ++i) {
-        const float value = surface_once(taps, column + i);
-        out[i] = image == nullptr ? value : image[i] - value;
-    }
-}
 
 // Half the width of a disc at each row: columns with a distance below `radius`, -1 for none.
 void disc(double radius, int64_t reach, int32_t* width) {
@@ -174,6 +126,30 @@ void subtract_surface(const SurfaceJob& job) {
     for (size_t row = 0; row < job.n_row; ++row) {
         const float* const image = job.image == nullptr ? nullptr : job.image + row * job.row_stride;
         subtract_row(image, taps_of(job.surface, row), 0, job.n_col, job.out + row * job.out_stride);
+    }
+}
+
+void surface_lines(const SurfaceLinesJob& job) {
+    for (size_t i = 0; i < job.n_line; ++i) {
+        const float* const knot = job.knot + i * job.knot_stride;
+        float* const line = job.line + i * job.line_stride;
+        for (size_t j = 0; j < job.n_col; ++j) {
+            const float* const at = knot + job.start[j];
+            float value = job.weight[j] * at[0];
+            for (size_t k = 1; k < job.n_tap; ++k) {
+                value = value + job.weight[k * job.weight_stride + j] * at[k];
+            }
+            line[j] = value;
+        }
+    }
+}
+
+void surface_values(const SurfaceValuesJob& job) {
+    for (size_t star = 0; star < job.n_star; ++star) {
+        const double row = __builtin_rint(job.row[star]), column = __builtin_rint(job.column[star]);
+        const bool inside = row >= 0.0 && row < double(job.n_row) && column >= 0.0 && column < double(job.n_col);
+        job.value[star] =
+            inside ? double(surface_once(taps_of(job.surface, size_t(row)), size_t(column))) : __builtin_nan("");
     }
 }
 

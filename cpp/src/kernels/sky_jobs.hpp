@@ -58,4 +58,28 @@ struct SurfaceJob {
     size_t out_stride;
 };
 
+// line (i, j) is the sum over k of weight (k, j) times knot (i, start[j] + k).
+struct SurfaceLinesJob {
+    const float* knot; // (n_line, n_knot), rows knot_stride apart
+    size_t knot_stride;
+    const int64_t* start; // (n_col,)
+    const float* weight;  // (n_tap, n_col), rows weight_stride apart
+    size_t weight_stride;
+    size_t n_tap;
+    size_t n_line;
+    size_t n_col;
+    float* line; // (n_line, n_col), rows line_stride apart
+    size_t line_stride;
+};
+
+struct SurfaceValuesJob {
+    SurfaceRows surface; // (n_row, n_col)
+    size_t n_row;
+    size_t n_col;
+    const double* row; // (n_star,), NaN for nowhere
+    const double* column;
+    size_t n_star;
+    double* value;
+};
+
 } // namespace starskope::detail

@@ -31,6 +31,8 @@ size_t sky_scratch(size_t n_pixel); // of the largest box or ring
 void box_medians(const BoxMediansJob& job);
 void ring_medians(const RingMediansJob& job);
 void subtract_surface(const SurfaceJob& job);
+void surface_lines(const SurfaceLinesJob& job);
+void surface_values(const SurfaceValuesJob& job);
 size_t spectrum_scratch(const FftGrid& grid);
 void spectra(const SpectrumJob& job);
 size_t autocorrelation_scratch(const FftGrid& grid);

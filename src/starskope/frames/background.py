@@ -58,7 +58,7 @@ class Background:
 
     def _write(self, image: Image | None, out: Image) -> Image:
         inner = out[self.science]
-        if not inner.size or not np.isfinite(self.levels).all():
+        if not self.is_measured:
             out.fill(np.nan)
             return out
         if inner.size < out.size:
@@ -71,33 +71,28 @@ class Background:
     def lines(self) -> tuple[Image, Index, Image]:
         """Return what tells the surface on the science region: lines, and of each row the first one and the weights."""
         shape = tuple(len(range(n)[part]) for part, n in zip(self.science, self.shape, strict=True))
-        grid, rows, columns = self._splines(shape)
-        lines = np.zeros((grid.shape[0], shape[1]), dtype=np.float32)
-        for k, weights in enumerate(columns.weights):
-            lines += weights * grid[:, columns.start + k].astype(np.float32)
+        rows, columns = (_spline(n, n_box) for n, n_box in zip(shape, self.levels.shape, strict=True))
+        grid = _product(_product(rows.coefficients, self.levels), columns.coefficients.T)
+        # Rows a power of two apart would push each other out of the cache.
+        lines = np.empty((grid.shape[0], shape[1] + 16), dtype=np.float32)[:, : shape[1]]
+        _core.surface_lines(grid.astype(np.float32), columns.start, columns.weights, lines)
         return lines, rows.start, rows.weights
 
     def at(self, row: ArrayLike, column: ArrayLike) -> Array:
-        """Evaluate at the pixels nearest to positions (n_star,): float64, NaN outside the science region."""
-        inner = np.empty(self.shape, dtype=np.bool_)[self.science].shape
+        """Give what `plane` holds at the pixels nearest to positions (n_star,): float64, NaN off the science region."""
         first = [part.indices(n)[0] for part, n in zip(self.science, self.shape, strict=True)]
-        with np.errstate(invalid="ignore"):
-            r, c = np.rint(np.asarray(row, np.float64)) - first[0], np.rint(np.asarray(column, np.float64)) - first[1]
-            inside = (r >= 0) & (r < inner[0]) & (c >= 0) & (c < inner[1])
-        out = np.full(r.shape, np.nan)
-        if inside.any() and np.isfinite(self.levels).all():
-            grid, rows, columns = self._splines(inner)
-            i, j = r[inside].astype(np.int64), c[inside].astype(np.int64)
-            total = np.zeros(i.shape)
-            for k, row_weights in enumerate(rows.weights):
-                for m, column_weights in enumerate(columns.weights):
-                    total += row_weights[i] * column_weights[j] * grid[rows.start[i] + k, columns.start[j] + m]
-            out[inside] = total
+        rows, columns = np.asarray(row, np.float64) - first[0], np.asarray(column, np.float64) - first[1]
+        out = np.full(rows.shape, np.nan)
+        if self.is_measured:
+            _core.surface_values(*self.lines(), rows.ravel(), columns.ravel(), out.reshape(-1))
         return out
 
-    def _splines(self, inner: tuple[int, ...]) -> tuple[Array, _Spline, _Spline]:
-        rows, columns = _spline(inner[0], self.levels.shape[0]), _spline(inner[1], self.levels.shape[1])
-        return _product(_product(rows.coefficients, self.levels), columns.coefficients.T), rows, columns
+    @property
+    def is_measured(self) -> bool:
+        """Tell whether the frame held any sky."""
+        return bool(np.isfinite(self.levels).all()) and all(
+            len(range(n)[part]) > 0 for part, n in zip(self.science, self.shape, strict=True)
+        )
 
 
 def fit_background(image: Image, science: tuple[slice, slice] | None = None, *, box: int | None = None) -> Background:

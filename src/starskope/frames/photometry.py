@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from starskope import _core
 from starskope.errors import FrameError
 from starskope.frames.annulus import ring_levels
+from starskope.frames.background import Background
 
 __all__ = ["Photometry", "aperture_radius", "expected_noise", "measure", "n_readout", "read_noise"]
 
@@ -72,7 +73,7 @@ def aperture_radius(tmag: ArrayLike) -> Array:
 
 def measure(
     image: Image,
-    background: ArrayLike,
+    background: ArrayLike | Background,
     row: ArrayLike,
     column: ArrayLike,
     radius: ArrayLike,
@@ -88,8 +89,9 @@ def measure(
     ----------
     image : ndarray, shape (n_row, n_col), float32
         Background-subtracted, e-/s; NaN = missing, collateral pixels included.
-    background : array_like, shape (n_star,), float64
-        What was subtracted at each star, e-/s per pixel.
+    background : array_like, shape (n_star,), float64, or Background
+        What was subtracted at each star, e-/s per pixel; or what is to be subtracted, from an image that still has it:
+        that happens under the circles alone, with the same result.
     row, column : array_like, shape (n_star,), float64
         0-based centres; NaN for a star that has none.
     radius : array_like, scalar or shape (n_star,), float64
@@ -124,10 +126,22 @@ def measure(
     # A star without a position is put beyond the image, where every pixel is missing.
     lost = ~(np.isfinite(rows) & np.isfinite(columns))
     rows[lost], columns[lost] = -1e6, -1e6
-    _core.aperture_sums(image, rows, columns, radii, total, area, n_bad)
+    if isinstance(background, Background):
+        level = background.at(rows, columns)
+        if ring is None and background.is_measured:
+            top, left = (part.indices(n)[0] for part, n in zip(background.science, image.shape, strict=True))
+            line, start, weight = background.lines()
+            _core.aperture_sums(
+                image[background.science], rows - top, columns - left, radii, total, area, n_bad, line, start, weight
+            )
+        else:
+            image = background.subtracted_from(image, np.empty_like(image))
+            _core.aperture_sums(image, rows, columns, radii, total, area, n_bad)
+    else:
+        level = np.array(np.broadcast_to(np.asarray(background, dtype=np.float64), rows.shape))
+        _core.aperture_sums(image, rows, columns, radii, total, area, n_bad)
     missing = lost | (n_bad > 0) | ~(area > 0)
     total[missing] = np.nan
-    level = np.array(np.broadcast_to(np.asarray(background, dtype=np.float64), rows.shape))
     level[lost] = np.nan
     circle = np.pi * radii**2
     ring_variance: Array | float = 0.0
