@@ -124,12 +124,6 @@ Taps taps_near(Attack& a, std::size_t n, std::size_t n_of) {
     return {start, a.matrix<const float>(n_tap, a.near(n))};
 }
 
-Surface surface_near(Attack& a, std::size_t n_row, std::size_t n_col) {
-    const std::size_t n_line = 4 + a.size();
-    const Taps taps = taps_near(a, n_row, n_line);
-    return {a.matrix<const float>(n_line, a.near(n_col)), taps.start, taps.weight};
-}
-
 } // namespace
 
 TEST(hostile_surfaces) {
@@ -140,11 +134,11 @@ TEST(hostile_surfaces) {
         const auto radius =
             a.vector<const double>(n_star, [&](std::size_t) { return 0.1 + 0.3 * double(a.below(20)); });
         aperture_sums(a.matrix<const float>(n_row, n_col), row, column, radius, a.vector<double>(n_star),
-                      a.vector<double>(n_star), a.vector<std::int32_t>(n_star), surface_near(a, n_row, n_col));
+                      a.vector<double>(n_star), a.vector<std::int32_t>(n_star), surface_of(a, n_row, n_col));
     });
     attack("surface_values", 2000, [](Attack& a) {
         const std::size_t n_star = a.size();
-        const Surface surface = surface_near(a, a.size(), a.size());
+        const Surface surface = surface_of(a, a.size(), a.size());
         surface_values(surface, a.vector<const double>(a.near(n_star)), a.vector<const double>(a.near(n_star)),
                        a.vector<double>(a.near(n_star)));
     });
