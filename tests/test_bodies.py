@@ -7,7 +7,6 @@ import hashlib
 import ssl
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import fault_server as faults
@@ -20,9 +19,9 @@ from fault_server import Exchange, Fault, FaultServer
 from starskope import parallel
 from starskope.synth.endpoint import Endpoint
 from starskope.transfer import body_thread
+from starskope.transfer.body_line import Line
 from starskope.transfer.download import download, download_async
 from starskope.transfer.options import TransferOptions
-from starskope.transfer.partfile import PartFile
 
 BUCKET = "stpubdata"
 NEVER = 10**9
@@ -229,23 +228,24 @@ def test_an_object_replaced_in_the_middle_is_never_a_mix(
 
 
 @pytest.mark.parametrize("n_busy", [1, 2])
-def test_no_more_bodies_than_asked_for_are_worked_on_at_once(
+def test_no_more_bodies_than_asked_for_are_received_at_once(
     endpoint: Endpoint, tmp_path: Path, n_direct: list[int], n_busy: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting, n_now, most = threading.Lock(), 0, 0
-    put = PartFile._put
+    receive_into = Line.receive_into
 
-    def slow_put(self: PartFile, chunks: Sequence[bytes | memoryview]) -> None:
+    def slowly(self: Line, view: memoryview, feed: memoryview) -> int | None:
         nonlocal n_now, most
         with counting:
             n_now += 1
             most = max(most, n_now)
         time.sleep(0.005)
-        put(self, chunks)
+        n_bytes = receive_into(self, view, feed)
         with counting:
             n_now -= 1
+        return n_bytes
 
-    monkeypatch.setattr(PartFile, "_put", slow_put)
+    monkeypatch.setattr(Line, "receive_into", slowly)
     report = download(URIS, tmp_path, options=_options(endpoint, 0, max_objects=len(URIS), busy_bodies=n_busy))
     assert set(report["status"]) == {"downloaded"}, report["error"]
     assert n_direct

@@ -155,7 +155,9 @@ class BodyThread:
 
     def _receive(self, buffer: memoryview, put: Callable[[memoryview], None], turns: Turns, watch: Watch) -> None:
         def hand_on() -> None:
+            watch.is_paused = True
             put(buffer[: self._n_filled])
+            watch.is_paused = False
             self.n_put += self._n_filled
             self._n_filled = 0
 
@@ -167,33 +169,29 @@ class BodyThread:
             if self._n_filled == len(buffer) or not self._n_missing:
                 hand_on()
 
-        def take(feed: memoryview) -> int | None:
-            # Never more than what was asked for: what follows belongs to the next answer.
-            n_bytes = self._line.receive_into(buffer[self._n_filled : self._n_filled + self._n_missing], feed)
-            if n_bytes:
+        for chunk in self._early:
+            start = 0
+            while start < len(chunk):
+                n_bytes = min(len(chunk) - start, len(buffer) - self._n_filled)
+                buffer[self._n_filled : self._n_filled + n_bytes] = chunk[start : start + n_bytes]
+                start += n_bytes
                 took(n_bytes)
-            return n_bytes
-
-        with turns.take(watch):
-            for chunk in self._early:
-                start = 0
-                while start < len(chunk):
-                    n_bytes = min(len(chunk) - start, len(buffer) - self._n_filled)
-                    buffer[self._n_filled : self._n_filled + n_bytes] = chunk[start : start + n_bytes]
-                    start += n_bytes
-                    took(n_bytes)
         error: OSError | None = None
         while self._n_missing and not self._is_stopped:
+            # Never more than what was asked for: what follows belongs to the next answer.
+            room = buffer[self._n_filled : self._n_filled + self._n_missing]
             try:
                 with turns.take(watch) as feed:
-                    n_taken = take(feed)
+                    n_taken = self._line.receive_into(room, feed)
                 if n_taken is None:
                     self._line.wait()
-                elif not n_taken:
-                    break
+                    continue
             except OSError as broken:
                 error = broken
                 break
+            if not n_taken:
+                break
+            took(n_taken)  # without a turn: sums of several bodies at once cost less than one after the other
         if self._n_filled:
             hand_on()  # what came before the break is as good as any
         if self._n_missing:

@@ -81,8 +81,8 @@ class TransferOptions:
     max_objects : int
         Objects that one download moves at the same time.
     busy_bodies : int
-        Of these, how many are received, deciphered, summed and written at the same moment. More than a few threads
-        wait for each other rather than work: under TLS, Python's lock changes hands every 16 KiB.
+        Of these, how many are received and deciphered at the same moment. More than a few threads wait for each other
+        rather than work: under TLS, Python's lock changes hands every 16 KiB.
     max_attempts : int
         Tries per object or range, the first included.
     retry_seconds : float
