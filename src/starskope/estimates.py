@@ -11,6 +11,7 @@ from pathlib import Path
 from starskope.curves.masks import MOST_JUDGES
 from starskope.curves.zarr_arrays import STARS_PER_CHUNK
 from starskope.framelist import FrameList
+from starskope.products import PART_BYTES
 from starskope.progress import format_bytes
 
 __all__ = ["check_space", "disk_bytes", "memory_bytes"]
@@ -47,11 +48,12 @@ def memory_bytes(
 ) -> int:
     """Bytes that a run holds at its largest, libraries included.
 
-    Either a block of planes and as much as is in flight waiting for it, or the light curves while they are written, or
+    Either a block of planes and what is in flight, or the light curves that are written together, and a copy, or
     the stars that judge the cadences, or a block of stars per worker, of 50 float32 values per cadence and star.
     """
-    planes = block_frames * 4 * shape[0] * shape[1] + 2 * bytes_in_flight
-    curves = 12 * n_frame * n_star + 32 * shape[0] * shape[1]
+    planes = (block_frames + workers + 1) * 4 * shape[0] * shape[1] + bytes_in_flight
+    held = max(PART_BYTES, 12 * n_frame * STARS_PER_CHUNK)
+    curves = 2 * min(12 * n_frame * n_star, held) + 32 * shape[0] * shape[1]
     judges = 40 * n_frame * min(MOST_JUDGES, n_star)
     signals = workers * min(STARS_PER_CHUNK, n_star) * 200 * n_frame
     return max(planes, curves, judges, signals) + 300_000_000

@@ -138,9 +138,9 @@ def run(
     Notes
     -----
     Frames are reduced in blocks of ``config.block_frames`` by index while the next ones are downloaded, then stars are
-    searched in blocks of 256. Memory: one block of planes and twice ``config.options.bytes_in_flight``, or the light
-    curves once, whichever is more. Results depend on neither the number of workers nor on how often the run was
-    stopped.
+    searched in blocks of 256. Memory: one block of planes and ``config.options.bytes_in_flight``, or 400 MB of
+    light curves and a copy, or a block of stars per worker, whichever is more. Results depend on neither the number of
+    workers nor on how often the run was stopped.
 
     Examples
     --------

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _PER_FRAME = ("index", "time", "start", "stop", "quality", "barycorr", "exposure_s", "used", "measured")
 _PER_STAR = ("flux", "flux_err", "background")
-_PART_BYTES = 400_000_000
+PART_BYTES = 400_000_000
 """Of light curves that are held while they are written."""
 
 
@@ -165,7 +165,7 @@ def _join(journal: Journal, numbers: Sequence[int], names: Sequence[str]) -> dic
 
 def _parts(n_frame: int, n_star: int) -> list[slice]:
     """Split the stars so that the light curves of some, and a copy in order of time, take little memory."""
-    chunk = max(1, _PART_BYTES // (12 * n_frame * STARS_PER_CHUNK)) * STARS_PER_CHUNK
+    chunk = max(1, PART_BYTES // (12 * n_frame * STARS_PER_CHUNK)) * STARS_PER_CHUNK
     return [slice(start, stop) for start, stop in ranges(n_star, chunk)]
 
 

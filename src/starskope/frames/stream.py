@@ -32,6 +32,8 @@ __all__ = ["Accumulator", "FrameSource", "fold", "open_source", "stream", "strea
 
 Result_co = TypeVar("Result_co", covariant=True)
 _IN_FLIGHT = 256 * 2**20
+# Of small frames thousands would fit: the loop would begin them all before it handed over the first.
+_MOST_AHEAD = 128
 
 
 async def stream(
@@ -68,6 +70,8 @@ async def stream(
     -----
     Use ``contextlib.aclosing`` when leaving early: closing cancels the requests under way and waits for their end.
 
+    No more than 128 frames are asked for ahead, however small they are.
+
     Every piece is decoded at once, on the loop, still in the cache into which it was received: that costs a tenth of
     receiving it, and less than handing it to another thread. Planes are made in memory that is used again when their
     reader lets go of them; no more of it than `bytes_in_flight` is kept.
@@ -94,7 +98,7 @@ async def stream(
         while waiting or following is not None:
             while following is not None:
                 cost = source.n_bytes(following)
-                if waiting and held + cost > bytes_in_flight:
+                if waiting and (held + cost > bytes_in_flight or len(waiting) >= _MOST_AHEAD):
                     break
                 waiting[asyncio.create_task(produce(following))] = following, cost
                 held += cost
