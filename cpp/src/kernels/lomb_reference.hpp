@@ -3,7 +3,6 @@
 
 #include "lomb_gridding.hpp"
 #include "panel_transform.hpp"
-#include "row_of_panel.hpp"
 #include "sine_fit.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
@@ -35,8 +34,6 @@ struct Layout {
     size_t lifted;   // (n_time,): the same times the lift
     size_t next;     // (n_time,)
     size_t elements; // (n_fft / 2 + 1, lanes) complex: transforms of weights of their own
-    size_t kept;     // (n_freq, line_floats): ends of rows of powers between two blocks
-    size_t n_kept;
     size_t end;
 
     Layout(const LombGrid& grid, size_t n_time, size_t n_freq, bool own_weights) {
@@ -53,9 +50,7 @@ struct Layout {
         lifted = weights + rounded(n_time);
         next = lifted + rounded(n_time);
         elements = next + rounded(n_time);
-        kept = elements + n_row * row_size<Floats>;
-        n_kept = lanes == line_floats && n_freq <= most_kept_rows ? n_freq * line_floats : 0;
-        end = kept + n_kept;
+        end = elements + n_row * row_size<Floats>;
     }
 };
 
@@ -72,13 +67,12 @@ struct Scratch {
     float* lifted;
     float* next;
     float* elements;
-    float* kept; // or null
 
     Scratch(float* p, const Layout& at)
         : panel(p + at.panel), errors(p + at.errors), block(p + at.block), buffer(p + at.buffer), band(p + at.band),
           window(reinterpret_cast<double*>(p + at.window)), tables(p + at.tables),
           exact(reinterpret_cast<uint32_t*>(p + at.exact)), weights(p + at.weights), lifted(p + at.lifted),
-          next(p + at.next), elements(p + at.elements), kept(at.n_kept > 0 ? p + at.kept : nullptr) {}
+          next(p + at.next), elements(p + at.elements) {}
 };
 
 // Elements 0 .. n_fft / 2 of a transform of real numbers, at any k.

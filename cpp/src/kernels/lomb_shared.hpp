@@ -80,6 +80,7 @@ void write_shared(const LombScargleJob& job, const Scratch& scratch, const Refer
         const size_t left = panel.n_series - b * block_series, n = left < block_series ? left : block_series;
         float* const out = job.power + first + b * block_series;
         const Complex<Floats> f = load_row<Floats>(factor);
+        const bool past = n == block_series;
         const auto write_power = [&](size_t k, const float* rows, const float* taps) __attribute__((always_inline)) {
             const float* const axes = scratch.tables + 4 * (k - 1);
             const Floats a = splat(axes[0]), b_ = splat(axes[1]), c = splat(axes[2]), d = splat(axes[3]);
@@ -88,10 +89,17 @@ void write_shared(const LombScargleJob& job, const Scratch& scratch, const Refer
                 return multiply_add(major, major, minor * minor) * by;
             };
             const Floats one = power(weigh(rows, taps), f.re), other = power(weigh(rows + 2 * lanes, taps), f.im);
-            float* const kept = scratch.kept == nullptr ? nullptr : scratch.kept + (k - 1) * line_floats;
-            RowOfPanel row(out + (k - 1) * job.power_stride, kept, n, b == 0, n == left);
-            row.put(0, one);
-            row.put(lanes, other);
+            float* const row = out + (k - 1) * job.power_stride;
+            if (past) {
+                const bool whole = uintptr_t(row) % 64 == 0;
+                write_vector(row, one, whole);
+                write_vector(row + lanes, other, whole);
+            } else {
+                float both[block_series];
+                store(both, one);
+                store(both + lanes, other);
+                __builtin_memcpy(row, both, n * sizeof(float));
+            }
         };
         size_t begin = 1;
         for (size_t i = 0; i <= reference.n_exact; ++i) {
