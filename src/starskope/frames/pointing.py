@@ -10,6 +10,7 @@ the truth anywhere on the CCD for frames that moved by up to 0.3 pixel, 0.001 fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ _WINDOW_SIGMA = 1.2  # pixels: a little wider than a TESS star, whose FWHM is 1.
 _HALF = 4  # half width of the stamp of a centroid
 _REACH = 6  # how far a frame may have moved, pixels; also the radius in which a guide star is the brightest
 _MAX_GUIDES = 400
+_SAMPLE = 1 << 16  # pixels that tell the noise of the sky, at least
+_AT_ONCE = 4096  # bright pixels that are looked at before it is known whether more are needed
 _SATURATED = 5e4  # e-/s in one pixel: half a full well of 2e5 electrons per 2 s
 _MIN_AFFINE = 8
 _MIN_STEADY = 5  # the smallest block in which one frame off the path cannot bend it
@@ -127,26 +130,46 @@ def find_guides(image: Image, science: tuple[slice, slice], *, max_guides: int =
     row, column : ndarray, shape (n_guide,), float64
         Centroids, brightest first; empty where nothing stands out.
     """
-    from scipy.ndimage import maximum_filter
-
     sky = image[science]
     reach = _REACH + _HALF
     if min(sky.shape) <= 2 * reach:
         return np.empty(0), np.empty(0)
-    filled = np.nan_to_num(sky, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
-    finite = filled[np.isfinite(filled)]
-    if finite.size == 0:
+    # Every eighth row and column of a full-size frame tell the noise of the sky.
+    apart = max(1, math.isqrt(sky.size // _SAMPLE))
+    sample = sky[::apart, ::apart]
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
         return np.empty(0), np.empty(0)
-    quartiles = np.percentile(finite, [25, 50, 75])
+    quartiles = np.percentile(sample, [25, 50, 75])
     threshold = quartiles[1] + 30.0 * max(0.7413 * (quartiles[2] - quartiles[0]), 1e-3)
-    peak = (filled == maximum_filter(filled, size=2 * _REACH + 1)) & (filled > threshold) & (filled < _SATURATED)
-    peak[:reach], peak[-reach:], peak[:, :reach], peak[:, -reach:] = False, False, False, False
-    rows, columns = np.nonzero(peak)
-    order = np.lexsort((columns, rows, -filled[rows, columns]))[: 2 * max_guides]
+    inner = sky[reach:-reach, reach:-reach]
+    with np.errstate(invalid="ignore"):
+        rows, columns = (found + reach for found in np.nonzero((inner > threshold) & (inner < _SATURATED)))
+    order = np.lexsort((columns, rows, -sky[rows, columns]))
+    rows, columns = rows[order], columns[order]
+    peaks: list[NDArray[np.intp]] = []
+    n_peak, start = 0, 0
+    while start < rows.size and n_peak < 2 * max_guides:
+        some = np.arange(start, min(start + _AT_ONCE, rows.size))
+        for around in (1, _REACH):  # few pixels are above their neighbours
+            some = some[_is_brightest(sky, rows[some], columns[some], around)]
+        peaks.append(some)
+        n_peak, start = n_peak + some.size, start + _AT_ONCE
+    chosen = np.concatenate(peaks)[: 2 * max_guides] if peaks else np.empty(0, np.intp)
     first_row, first_column = science[0].start or 0, science[1].start or 0
-    row, column = centroids(image, rows[order] + first_row, columns[order] + first_column)
+    row, column = centroids(image, rows[chosen] + first_row, columns[chosen] + first_column)
     good = np.flatnonzero(np.isfinite(row))[:max_guides]
     return row[good], column[good]
+
+
+def _is_brightest(sky: Image, row: NDArray[np.intp], column: NDArray[np.intp], around: int) -> NDArray[np.bool_]:
+    """Tell of pixels whether none of finite light within `around` rows and columns is brighter."""
+    steps = np.arange(-around, around + 1)
+    near = sky[row[:, None, None] + steps[:, None], column[:, None, None] + steps]
+    with np.errstate(invalid="ignore"):
+        brighter = (near > sky[row, column][:, None, None]) & np.isfinite(near)
+    any_brighter: NDArray[np.bool_] = brighter.any(axis=(1, 2))
+    return ~any_brighter
 
 
 def make_guides(index: int, name: str, wcs: TanSip, image: Image, science: tuple[slice, slice]) -> Reference:
