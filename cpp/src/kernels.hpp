@@ -31,7 +31,7 @@ struct ApertureJob {
     double* area;
     int32_t* n_bad;
     SurfaceRows surface; // subtracted from the image on the way
-    double* scratch; // 64-byte aligned, aperture_scratch(largest radius) doubles
+    double* scratch;     // 64-byte aligned, aperture_scratch(largest radius) doubles
 };
 
 struct Kernels {
