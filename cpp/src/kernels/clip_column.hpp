@@ -137,7 +137,7 @@ void find_window(Column& column, int lane, const Ranks& ranks, float lo, float h
 }
 
 STARSKOPE_INLINE float* append_tail(float* to, Floats x, Floats far_low, Floats far_high) {
-    return append(to, x, Bits(bits_below(x, far_low) | bits_below(far_high, x)));
+    return append_few<4>(to, x, Bits(bits_below(x, far_low) | bits_below(far_high, x)));
 }
 
 // Packs the tails of one lane anew.
@@ -194,7 +194,7 @@ STARSKOPE_INLINE void split_lines(const float* x, size_t begin, size_t stop, con
             const Floats v = load<Floats>(values + i);
             const Bits under = bits_at_most(v, cuts.lo);
             n_low += n_set(under);
-            inside = append(inside, v, Bits(bits_at_most(v, cuts.hi) & ~under));
+            inside = append_few<8>(inside, v, Bits(bits_at_most(v, cuts.hi) & ~under));
             far = append_tail(far, v, cuts.far_low, cuts.far_high);
         }
         add_line<gaps>(values, reference, sums);
@@ -234,9 +234,12 @@ void split_column(Column& column, bool needs_median, Moments& moments) {
         const float* const x = column.series(lane);
         Parts parts{column.spare[0], column.tail(lane), 0, {}};
         const size_t n_full = size_t(column.n_valid[lane]) == n_time ? n_time / line : 0;
-        for (size_t begin = 0; begin < n_line; begin += per_chunk) {
-            copy_chunk(column.next);
-            const size_t stop = begin + per_chunk < n_line ? begin + per_chunk : n_line;
+        for (size_t begin = 0, stop; begin < n_line; begin = stop) {
+            if (column.next.called >= per_chunk) {
+                copy_chunk(column.next);
+            }
+            stop = begin + per_chunk - column.next.called;
+            stop = stop < n_line ? stop : n_line;
             if (stop <= n_full) {
                 split_lines<false>(x, begin, stop, cuts, reference, column.next, parts);
             } else {

@@ -115,5 +115,25 @@ STARSKOPE_INLINE float* append(float* to, Floats x, Bits bits) {
     return to + n_set(bits);
 }
 
+// The same where seldom more than `few` lanes are set, 4 or 8: a short store crosses fewer cache lines.
+template <size_t few>
+STARSKOPE_INLINE float* append_few(float* to, Floats x, Bits bits) {
+#if defined(__AVX512F__)
+    static_assert(few == 4 || few == 8);
+    const Floats packed = _mm512_maskz_compress_ps(bits, x);
+    const size_t n = n_set(bits);
+    if (__builtin_expect(n > few, 0)) {
+        _mm512_storeu_ps(to, packed);
+    } else if constexpr (few == 4) {
+        _mm_storeu_ps(to, _mm512_castps512_ps128(packed));
+    } else {
+        _mm256_storeu_ps(to, _mm512_castps512_ps256(packed));
+    }
+    return to + n;
+#else
+    return append(to, x, bits);
+#endif
+}
+
 } // namespace
 } // namespace starskope::detail::STARSKOPE_VARIANT

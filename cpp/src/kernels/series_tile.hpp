@@ -51,7 +51,7 @@ struct SeriesTile {
     float* sample; // (n / lanes, sample_rows, lanes) keys of rows spread over time
     size_t n_sampled;
     size_t done;   // rows copied
-    size_t called; // cache lines of the next rows that were called ahead
+    size_t called; // cache lines called ahead since the last chunk
     Ints n_valid[tile_series / lanes];
     Floats reference[tile_series / lanes]; // a value of each series
 };
@@ -87,22 +87,22 @@ STARSKOPE_INLINE void store_turned(float* to, Floats (&r)[chunk_rows]) {
     turn(r);
 #pragma GCC unroll 8
     for (int i = 0; i < chunk_rows; ++i) {
-        if constexpr (lanes == 2 * chunk_rows) {
-            HalfFloats parts[2];
-            __builtin_memcpy(parts, &r[i], sizeof parts);
-            __builtin_memcpy(to + size_t(2 * i) * line, &parts[0], sizeof parts[0]);
-            __builtin_memcpy(to + size_t(2 * i + 1) * line, &parts[1], sizeof parts[1]);
-        } else {
-            store(to + size_t(i) * line, r[i]);
-        }
+#if defined(__AVX512F__)
+        _mm256_storeu_ps(to + size_t(2 * i) * line, _mm512_castps512_ps256(r[i]));
+        _mm256_storeu_ps(to + size_t(2 * i + 1) * line, _mm512_extractf32x8_ps(r[i], 1));
+#else
+        store(to + size_t(i) * line, r[i]);
+#endif
     }
 }
 
-// Calls the next cache line of those that the next chunk copies. One at a time: some two dozen can be on their way.
+// Calls the next cache line of the chunk behind the one that is copied next, into the second cache. One at a time: some
+// two dozen can be on their way.
 STARSKOPE_INLINE void call_line(SeriesTile& tile) {
-    const size_t row = tile.done + tile.called % size_t(chunk_rows), at = tile.called / size_t(chunk_rows) * line;
+    const size_t row = tile.done + size_t(chunk_rows) + tile.called % size_t(chunk_rows);
+    const size_t at = tile.called / size_t(chunk_rows) * line;
     if (at < tile.n && row < tile.rows->n_time) {
-        __builtin_prefetch(tile.rows->row[row] + (tile.first + at) * sizeof(float));
+        __builtin_prefetch(tile.rows->row[row] + (tile.first + at) * sizeof(float), 0, 2);
     }
     ++tile.called;
 }
@@ -128,6 +128,7 @@ STARSKOPE_INLINE void sample_rows_until(SeriesTile& tile, size_t stop) {
 static void copy_chunk(SeriesTile& tile) {
     const SeriesRows& rows = *tile.rows;
     const size_t t = tile.done, left = rows.n_time - t, size = column_size(rows.n_time);
+    tile.called = 0;
     if (tile.n == 0 || left == 0) {
         return;
     }
@@ -135,17 +136,23 @@ static void copy_chunk(SeriesTile& tile) {
     float* to = tile.values + t / line * line_stride + t % line;
     with_layout(rows, [&](auto swapped, auto plain) __attribute__((always_inline)) {
         for (size_t v = 0; v * lanes < tile.n; ++v, to += size) {
-            Ints n_valid = tile.n_valid[v];
             Floats r[chunk_rows];
+            Ints missing{}; // bits of NaN, where one is
 #pragma GCC unroll 8
             for (size_t k = 0; k < size_t(chunk_rows); ++k) {
                 r[k] = splat(__builtin_nanf(""));
                 if (k < n_row) {
-                    const Floats x =
-                        values<swapped.is, plain.is>(rows, t + k, tile.first + v * lanes, tile.n - v * lanes);
-                    const Ints there = (x - x) == 0.0f;
-                    n_valid -= there;
-                    r[k] = there ? x : r[k];
+                    r[k] = values<swapped.is, plain.is>(rows, t + k, tile.first + v * lanes, tile.n - v * lanes);
+                }
+                missing |= (Ints)(r[k] - r[k]);
+            }
+            Ints n_valid = tile.n_valid[v] + chunk_rows;
+            if (any(missing)) {
+#pragma GCC unroll 8
+                for (Floats& x : r) {
+                    const Ints none = (x - x) != 0.0f;
+                    n_valid += none;
+                    x = none ? splat(__builtin_nanf("")) : x;
                 }
             }
             tile.n_valid[v] = n_valid;
@@ -154,7 +161,6 @@ static void copy_chunk(SeriesTile& tile) {
         sample_rows_until<swapped.is, plain.is>(tile, t + n_row);
     });
     tile.done = t + n_row;
-    tile.called = 0;
     if (n_row == left) {
         for (size_t i = 0; i < tile.n; ++i) {
             float* const last =
