@@ -20,6 +20,7 @@ constexpr size_t partial = 8;    // partial sums
 constexpr double widest_fetched = 8.0;
 constexpr size_t n_ahead = 4;
 constexpr size_t parts = partial / half;
+static_assert(partial % narrow == 0);
 
 // Arc sine over [-1, 1], error below 1e-15: the rational approximation of FreeBSD's e_asin.c (Sun Microsystems 1993).
 STARSKOPE_INLINE Doubles arc_sine(Doubles x) {
@@ -145,8 +146,7 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
         store_wide(corner + i, corners(load_wide(line + i), load_wide(area + i), y[0], y_area[0], r));
     }
     const bool overhangs = size_t(columns.begin) + n_pixel > job.n_col;
-    const size_t whole = (n_col + size_t(lanes) - 1) / size_t(lanes) * size_t(lanes);
-    if (overhangs || job.surface.line != nullptr) {
+    if (overhangs) {
         for (size_t j = 0; j < n_pixel; ++j) {
             copy[j] = 0.0f;
         }
@@ -157,8 +157,11 @@ Sum sum_circle(const ApertureJob& job, const Span& rows, const Span& columns, do
         const float* pixel = job.image + (size_t(rows.begin) + i) * job.row_stride + size_t(columns.begin);
         if (job.surface.line != nullptr) {
             const Taps taps = taps_of(job.surface, size_t(rows.begin) + i);
-            const size_t n_whole = size_t(columns.begin) + whole <= job.n_col ? whole : n_col;
-            subtract_row(pixel, taps, size_t(columns.begin), n_whole, copy);
+            if (overhangs) {
+                subtract_row(pixel, taps, size_t(columns.begin), n_col, copy);
+            } else {
+                subtract_narrow(pixel, taps, size_t(columns.begin), n_pixel, copy);
+            }
             pixel = copy;
         } else if (overhangs) {
             __builtin_memcpy(copy, pixel, n_col * sizeof(float));
@@ -211,6 +214,9 @@ STARSKOPE_INLINE void fetch(const ApertureJob& job, size_t star) {
     for (int64_t i = 0; i < rows.n; ++i, at += job.row_stride) {
         __builtin_prefetch(at);
         __builtin_prefetch(at + columns.n - 1);
+    }
+    if (job.surface.line != nullptr && rows.n > 0) {
+        fetch_taps(job.surface, size_t(rows.begin), size_t(columns.begin), size_t(columns.n));
     }
 }
 

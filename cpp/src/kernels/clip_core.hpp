@@ -116,6 +116,29 @@ STARSKOPE_INLINE Sums sums_about(const float* x, size_t n, double centre) {
             ((q[0] + q[4]) + (q[2] + q[6])) + ((q[1] + q[5]) + (q[3] + q[7]))};
 }
 
+// Rows of an image that will be needed next: they lie pages apart, which no prefetcher follows. Asked for all at once
+// they would wait for each other, and everybody else for them.
+struct Ahead {
+    const float* at;
+    size_t row_stride;
+    size_t n_row; // 0 for none
+    size_t n_col;
+    size_t column;
+};
+
+STARSKOPE_INLINE void fetch_line(Ahead& ahead) {
+    if (ahead.n_row == 0) {
+        return;
+    }
+    __builtin_prefetch(ahead.at + ahead.column);
+    ahead.column += 16;
+    if (ahead.column >= ahead.n_col) {
+        ahead.column = 0;
+        ahead.at += ahead.row_stride;
+        --ahead.n_row;
+    }
+}
+
 struct Core {
     Sums sums;      // about the centre of the guess
     size_t n_below; // values below the window
@@ -124,7 +147,8 @@ struct Core {
 
 // Adds up the deviations of what lies in the core, and sets aside what lies beyond it or in the window. x: whole
 // blocks, infinity for what is missing.
-STARSKOPE_INLINE Core split(const float* x, size_t n_all, const Guess& guess, float* rest) {
+STARSKOPE_INLINE Core split(const float* x, size_t n_all, const Guess& guess, float* rest, Ahead& next) {
+    Ahead ahead = next; // in registers, where no store could change it
     constexpr size_t parts = block / size_t(half);
     const Floats centre = splat(guess.centre), window = splat(guess.window), core = splat(guess.core);
     Doubles sums[parts]{}, square_sums[parts]{};
@@ -133,6 +157,7 @@ STARSKOPE_INLINE Core split(const float* x, size_t n_all, const Guess& guess, fl
         const size_t end = i + rows_per_sum * block < n_all ? i + rows_per_sum * block : n_all;
         Row sum{}, squares{};
         for (; i < end; i += block) {
+            fetch_line(ahead);
 #pragma GCC unroll 4
             for (size_t p = 0; p < row_parts; ++p) {
                 const Floats v = load<Floats>(x + i + p * size_t(lanes));
@@ -174,6 +199,7 @@ STARSKOPE_INLINE Core split(const float* x, size_t n_all, const Guess& guess, fl
         found.sums.square += q[i];
     }
     pad(rest, n_rest);
+    next = ahead;
     return found;
 }
 

@@ -106,11 +106,11 @@ struct ClippedMedian {
 // bounds could be, wherever in the window the median is, nobody asks for it. Where the guess turns out wrong there is
 // another one, and false is returned.
 STARSKOPE_INLINE bool clip_about_core(const float* x, size_t n_all, double sigma, Guess& guess, Clipping& at,
-                                      float* spare, size_t room, float& median) {
+                                      float* spare, size_t room, Ahead& ahead, float& median) {
     float* const rest = spare;
     float* const tail = rest + room + 4 * few;
     float* const near = tail + room;
-    const Core core = split(x, n_all, guess, rest);
+    const Core core = split(x, n_all, guess, rest, ahead);
     Rest kept = parted(rest, core.n_rest, guess, at.bounds.from, at.bounds.to, tail, near);
     // A difference of float32 values is rounded: core and window may be a little wider than the guess says.
     const double centre = double(guess.centre), margin = 3e-7 * (__builtin_fabs(centre) + double(guess.core));
@@ -174,7 +174,7 @@ STARSKOPE_INLINE float clip_whole(const float* x, size_t n_all, double sigma, Cl
 
 // Clips n finite values at sigma standard deviations around the median until nothing changes. x has room for a block
 // more; `spare` for three times as much and 4 * few. Deviations of the core are added in float32 and right to 1e-7.
-__attribute__((noinline)) ClippedMedian clipped_median(float* x, size_t n, double sigma, float* spare) {
+__attribute__((noinline)) ClippedMedian clipped_median(float* x, size_t n, double sigma, float* spare, Ahead ahead) {
     if (n == 0) {
         return {__builtin_nanf(""), 0};
     }
@@ -186,7 +186,7 @@ __attribute__((noinline)) ClippedMedian clipped_median(float* x, size_t n, doubl
     Guess guess = sampled_guess(x, n);
     float median;
     for (size_t n_split = 0; n_split < most_splits && guess.core >= 0.0f; ++n_split) {
-        if (clip_about_core(x, n_all, sigma, guess, at, spare, room, median)) {
+        if (clip_about_core(x, n_all, sigma, guess, at, spare, room, ahead, median)) {
             return {median, at.n};
         }
     }

@@ -136,12 +136,17 @@ STARSKOPE_INLINE size_t keep_within(const float* x, size_t n, float low, float h
 
 // Leaves the finite of n values (padded) in x, which seldom have to move; returns their number.
 STARSKOPE_INLINE size_t finite_values(float* x, size_t n) {
-    const size_t n_whole = n / block * block;
-    Floats sum{};
-    for (size_t i = 0; i < n_whole; i += size_t(lanes)) {
-        sum += 0.0f * load<Floats>(x + i);
+    constexpr size_t parts = 4; // that do not wait for each other
+    const size_t n_whole = n / (parts * size_t(lanes)) * (parts * size_t(lanes));
+    Floats sum[parts]{};
+    for (size_t i = 0; i < n_whole; i += parts * size_t(lanes)) {
+#pragma GCC unroll 4
+        for (size_t p = 0; p < parts; ++p) {
+            sum[p] += 0.0f * load<Floats>(x + i + p * size_t(lanes));
+        }
     }
-    bool is_finite = lanes_where(sum == sum) == (1u << lanes) - 1;
+    const Floats all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    bool is_finite = lanes_where(all == all) == (1u << lanes) - 1;
     for (size_t i = n_whole; i < n; ++i) {
         is_finite &= x[i] - x[i] == 0.0f;
     }
@@ -152,6 +157,26 @@ struct Pivots {
     float a;
     float b;
 };
+
+// Counts, lane by lane, a value that is below v, or not above.
+#if defined(__AVX512F__)
+STARSKOPE_INLINE Ints counted(Ints count, __mmask16 where) {
+    return Ints(_mm512_mask_sub_epi32(__m512i(count), where, __m512i(count), _mm512_set1_epi32(-1)));
+}
+STARSKOPE_INLINE Ints counted_below(Ints count, Floats one, Floats v) {
+    return counted(count, _mm512_cmp_ps_mask(one, v, _CMP_LT_OQ));
+}
+STARSKOPE_INLINE Ints counted_up_to(Ints count, Floats one, Floats v) {
+    return counted(count, _mm512_cmp_ps_mask(one, v, _CMP_LE_OQ));
+}
+#else
+STARSKOPE_INLINE Ints counted_below(Ints count, Floats one, Floats v) {
+    return count - (one < v);
+}
+STARSKOPE_INLINE Ints counted_up_to(Ints count, Floats one, Floats v) {
+    return count - (one <= v);
+}
+#endif
 
 // Sorts n <= few values (padded) to `to`, which may begin where x does: each is put where as many are less as stand
 // before it.
@@ -167,14 +192,14 @@ STARSKOPE_INLINE void sort_few(const float* x, size_t n, float* to) {
         const size_t end = first + size_t(lanes) < n ? first + size_t(lanes) : n;
         Ints before{};
         for (size_t i = 0; i < first; ++i) {
-            before -= splat(x[i]) <= v;
+            before = counted_up_to(before, splat(x[i]), v);
         }
         for (size_t i = first; i < end; ++i) { // of equal values the first comes first
             const Floats one = splat(x[i]);
             before -= (one < v) | ((one == v) & (place > int32_t(i - first)));
         }
         for (size_t i = end; i < n; ++i) {
-            before -= splat(x[i]) < v;
+            before = counted_below(before, splat(x[i]), v);
         }
         store(value + first, v);
         __builtin_memcpy(rank + first, &before, sizeof before);
@@ -190,7 +215,6 @@ struct Window {
     float level;
     size_t first;
     size_t n;
-    double density; // values per unit around them
 };
 
 STARSKOPE_INLINE bool holds(const Window& window, size_t rank) {
@@ -209,12 +233,11 @@ STARSKOPE_INLINE Window window_at(const float* x, size_t n_all, size_t n, size_t
     size_t n_low = 0, n_high = n; // values below low, and below high: n_low <= k < n_high
     size_t n_before = 0;          // values that were left behind
     Pivots pivots = try_first;
-    double density = 0.0;
     while (n_high - n_low > few) {
         const double top = high > largest_float ? past_floats : double(high);
         const float middle = float(0.5 * (double(low) + top));
         if (!(middle > low && middle < high)) {
-            return {nullptr, low, n_low, n_high - n_low, density}; // no float lies between: all are alike
+            return {nullptr, low, n_low, n_high - n_low}; // no float lies between: all are alike
         }
         const float a = pivots.a > low && pivots.a < high ? pivots.a : middle;
         const float b = pivots.b >= a && pivots.b < high ? pivots.b : a;
@@ -237,9 +260,6 @@ STARSKOPE_INLINE Window window_at(const float* x, size_t n_all, size_t n, size_t
         }
         const size_t left = n_high - n_low;
         const double wide = (high > largest_float ? past_floats : double(high)) - double(low);
-        if (wide > 0.0) {
-            density = double(left) / wide;
-        }
         if (4 * left > 3 * before) {
             pivots = {low, low}; // crowded on one side: the middle
         } else {
@@ -259,7 +279,7 @@ STARSKOPE_INLINE Window window_at(const float* x, size_t n_all, size_t n, size_t
     float* const to = is_spare ? spare : found;
     const size_t n_left = keep_within(x, n_all, low, high > largest_float ? largest_float : -next_above(-high), to);
     sort_few(to, n_left, spare);
-    return {spare, low, n_low, n_left, density};
+    return {spare, low, n_low, n_left};
 }
 
 // The greatest of n (whole blocks) that lies below `limit`.

@@ -51,6 +51,21 @@ STARSKOPE_INLINE void fetch(const RingMediansJob& job, size_t star) {
     }
 }
 
+// The pixels of the box that comes after one.
+STARSKOPE_INLINE Ahead box_after(const BoxMediansJob& job, size_t i, size_t j) {
+    const bool is_last = j + 1 == job.m;
+    if (is_last && i + 1 == job.n) {
+        return {};
+    }
+    const int64_t* const row = job.row_edge + i + (is_last ? 1 : 0);
+    const int64_t* const column = job.column_edge + (is_last ? 0 : j + 1);
+    const size_t n_col = size_t(column[1] - column[0]), n_row = size_t(row[1] - row[0]);
+    if (n_col == 0) {
+        return {};
+    }
+    return {job.image + size_t(row[0]) * job.row_stride + size_t(column[0]), job.row_stride, n_row, n_col, 0};
+}
+
 } // namespace
 
 size_t sky_scratch(size_t n_pixel) {
@@ -62,15 +77,10 @@ void box_medians(const BoxMediansJob& job) {
         const size_t top = size_t(job.row_edge[i]), bottom = size_t(job.row_edge[i + 1]);
         for (size_t j = 0; j < job.m; ++j) {
             const size_t left = size_t(job.column_edge[j]), width = size_t(job.column_edge[j + 1]) - left;
-            const size_t after = j + 1 < job.m ? size_t(job.column_edge[j + 2]) - (left + width) : 0;
             float* const x = job.scratch;
             size_t n = 0;
             for (size_t row = top; width > 0 && row < bottom; ++row) { // an image without columns may be nowhere
                 const float* pixel = job.image + row * job.row_stride + left;
-                // Rows lie pages apart: those of the next box are asked for while this one is worked on.
-                for (size_t k = 0; k < after; k += 16) {
-                    __builtin_prefetch(pixel + width + k);
-                }
                 if (job.surface.line == nullptr) {
                     __builtin_memcpy(x + n, pixel, width * sizeof(float));
                 } else {
@@ -81,7 +91,7 @@ void box_medians(const BoxMediansJob& job) {
             const size_t room = padded_size(n) + 2 * block;
             pad(x, n);
             n = finite_values(x, n);
-            const ClippedMedian found = clipped_median(x, n, job.sigma, x + room);
+            const ClippedMedian found = clipped_median(x, n, job.sigma, x + room, box_after(job, i, j));
             job.median[i * job.m + j] = found.median;
             job.count[i * job.m + j] = int32_t(found.n);
         }
@@ -116,7 +126,7 @@ void ring_medians(const RingMediansJob& job) {
         }
         pad(x, n);
         n = finite_values(x, n);
-        const ClippedMedian found = clipped_median(x, n, job.sigma, spare);
+        const ClippedMedian found = clipped_median(x, n, job.sigma, spare, {});
         job.median[star] = found.median;
         job.count[star] = int32_t(found.n);
     }
@@ -130,16 +140,33 @@ void subtract_surface(const SurfaceJob& job) {
 }
 
 void surface_lines(const SurfaceLinesJob& job) {
-    for (size_t i = 0; i < job.n_line; ++i) {
-        const float* const knot = job.knot + i * job.knot_stride;
-        float* const line = job.line + i * job.line_stride;
-        for (size_t j = 0; j < job.n_col; ++j) {
-            const float* const at = knot + job.start[j];
-            float value = job.weight[j] * at[0];
-            for (size_t k = 1; k < job.n_tap; ++k) {
-                value = value + job.weight[k * job.weight_stride + j] * at[k];
+    for (size_t first = 0, end; first < job.n_col; first = end) {
+        // Columns that take the same knots.
+        for (end = first + 1; end < job.n_col && job.start[end] == job.start[first];) {
+            ++end;
+        }
+        for (size_t i = 0; i < job.n_line; ++i) {
+            const float* const knot = job.knot + i * job.knot_stride + size_t(job.start[first]);
+            float* const line = job.line + i * job.line_stride;
+            float at[most_taps];
+            for (size_t k = 0; k < job.n_tap; ++k) {
+                at[k] = knot[k];
             }
-            line[j] = value;
+            size_t j = first;
+            for (; j + size_t(lanes) <= end; j += size_t(lanes)) {
+                Floats value = load<Floats>(job.weight + j) * splat(at[0]);
+                for (size_t k = 1; k < job.n_tap; ++k) {
+                    value = value + load<Floats>(job.weight + k * job.weight_stride + j) * splat(at[k]);
+                }
+                store(line + j, value);
+            }
+            for (; j < end; ++j) {
+                float value = job.weight[j] * at[0];
+                for (size_t k = 1; k < job.n_tap; ++k) {
+                    value = value + job.weight[k * job.weight_stride + j] * at[k];
+                }
+                line[j] = value;
+            }
         }
     }
 }

@@ -199,14 +199,22 @@ def _repaired(levels: Array) -> Array:
         around = _neighbours(levels)
         known = np.isnan(levels) & np.isfinite(around).any(axis=0)
         levels = levels.copy()
-        levels[known] = np.nanmedian(around[:, known], axis=0)
+        levels[known] = _middle(around[:, known])
     if min(levels.shape) < 3:
         return levels
     around = _neighbours(levels)
-    middle = np.nanmedian(np.concatenate([0.5 * (around[:4] + around[:3:-1]), _corners(levels)]), axis=0)
+    middle = _middle(np.concatenate([0.5 * (around[:4] + around[:3:-1]), _corners(levels)]))
     off = levels - middle
     limit = 10.0 * 1.4826 * np.median(np.abs(off))
     return np.where(off > max(limit, 1e-6 * float(np.abs(levels).max())), middle, levels)
+
+
+def _middle(values: Array) -> Array:
+    """Give the median along the first axis without NaN, as np.nanmedian does in four times the time."""
+    ordered = np.sort(values, axis=0)
+    n = np.isfinite(ordered).sum(axis=0, keepdims=True)
+    around = np.take_along_axis(ordered, np.concatenate([(n - 1) // 2, n // 2]), axis=0)
+    return np.asarray(0.5 * (around[0] + around[1]))
 
 
 def _corners(levels: Array) -> Array:
