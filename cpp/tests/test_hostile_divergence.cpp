@@ -48,21 +48,23 @@ TEST(hostile_contrastive_divergence) {
     const auto play = [](Attack& a, bool stores) {
         const std::size_t n_visible = a.size(), n_hidden = a.size(), n_row = a.size(), batch = 1 + a.below(20);
         const bool moves = a.once_in(2);
+        // Of `store`, what it is given is attacked: few machines with wrong settings come as far.
+        const auto setting = [&](auto valid) { return stores ? valid : a.setting(valid); };
         RbmTraining training;
         training.visible = a.once_in(2) ? Visible::gaussian : Visible::bernoulli;
         training.precision = a.once_in(2) ? Precision::mixed : Precision::float32;
         training.emulate = a.once_in(2);
         training.centered = a.once_in(2);
-        training.k = a.setting(1 + a.below(3));
+        training.k = setting(1 + a.below(3));
         training.k = training.k > 9 && 2 * training.k + 1 <= max_rbm_draws ? 1 : training.k;
-        training.batch_size = a.setting(batch);
+        training.batch_size = setting(batch);
         if (training.batch_size > 1000 && training.batch_size <= std::size_t{1} << 31) {
             training.batch_size = 0; // valid, and gigabytes
         }
-        training.learning_rate = float(a.setting(0.01));
-        training.momentum = moves ? 0.5f : float(a.setting(0.0));
-        training.weight_decay = float(a.setting(1e-4));
-        training.offset_rate = float(a.setting(0.01));
+        training.learning_rate = float(setting(0.01));
+        training.momentum = moves ? 0.5f : float(setting(0.0));
+        training.weight_decay = float(setting(1e-4));
+        training.offset_rate = float(setting(0.01));
         ContrastiveDivergence machine(state_of(a, n_visible, n_hidden, training.batch_size % 64, moves), training);
         if (stores) {
             machine.store(state_of(a, n_visible, n_hidden, training.batch_size % 64, moves));
