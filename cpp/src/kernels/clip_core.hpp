@@ -175,7 +175,7 @@ STARSKOPE_INLINE Core split(const float* x, size_t n_all, const Guess& guess, fl
                 const Floats inside = is_far ? Floats{} : d;
                 sum.part[p] += inside;
                 squares.part[p] += inside * inside;
-                const unsigned far = lanes_where(is_far), near = lanes_where(off <= window);
+                const unsigned far = bits_of(is_far), near = bits_of(off <= window);
 #endif
                 n_below += count_lanes_below(d, -window);
                 n_rest += put(rest + n_rest, v, far | near);
@@ -219,7 +219,7 @@ STARSKOPE_INLINE Rest parted(const float* rest, size_t n, const Guess& guess, fl
         const Floats d = v - centre;
         const Floats off = Floats(Ints(d) & ~Ints(negative));
         const unsigned alive = lanes_within(v, least, most);
-        found.n_tail += put(tail + found.n_tail, v, lanes_below(core, off) & alive);
+        found.n_tail += put(tail + found.n_tail, v, bits_below(core, off) & alive);
         found.n_near += put(near + found.n_near, v, lanes_within(off, Floats{}, window) & alive);
     }
     pad(tail, found.n_tail);

@@ -2,7 +2,7 @@
 // the sorted neighbours of a rank.
 #pragma once
 
-#include "simd.hpp"
+#include "pack.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
@@ -22,36 +22,11 @@ STARSKOPE_INLINE void pad(float* x, size_t n) {
     }
 }
 
-// A bit for each lane of a mask: nothing is added across lanes.
-STARSKOPE_INLINE unsigned lanes_where(Ints mask) {
-#if defined(__AVX512F__)
-    return _mm512_movepi32_mask(__m512i(mask));
-#elif defined(__AVX2__)
-    return unsigned(_mm256_movemask_ps(__m256(mask)));
-#elif defined(__x86_64__)
-    return unsigned(_mm_movemask_ps(__m128(mask)));
-#else
-    unsigned bits = 0;
-    for (int i = 0; i < lanes; ++i) {
-        bits |= unsigned(mask[i] & 1) << i;
-    }
-    return bits;
-#endif
-}
-
-STARSKOPE_INLINE unsigned lanes_below(Floats v, Floats limit) {
-#if defined(__AVX512F__)
-    return _mm512_cmp_ps_mask(v, limit, _CMP_LT_OQ);
-#else
-    return lanes_where(v < limit);
-#endif
-}
-
 STARSKOPE_INLINE unsigned lanes_within(Floats v, Floats low, Floats high) {
 #if defined(__AVX512F__)
     return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, low, _CMP_GE_OQ), v, high, _CMP_LE_OQ);
 #else
-    return lanes_where((v >= low) & (v <= high));
+    return bits_of((v >= low) & (v <= high));
 #endif
 }
 
@@ -70,7 +45,7 @@ STARSKOPE_INLINE size_t put(float* to, Floats v, unsigned bits) {
 }
 
 STARSKOPE_INLINE size_t count_lanes_below(Floats v, Floats limit) {
-    return size_t(__builtin_popcount(lanes_below(v, limit)));
+    return n_set(bits_below(v, limit));
 }
 
 STARSKOPE_INLINE float least_lane(Floats v) {
@@ -146,7 +121,7 @@ STARSKOPE_INLINE size_t finite_values(float* x, size_t n) {
         }
     }
     const Floats all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    bool is_finite = lanes_where(all == all) == (1u << lanes) - 1;
+    bool is_finite = bits_of(all == all) == (1u << lanes) - 1;
     for (size_t i = n_whole; i < n; ++i) {
         is_finite &= x[i] - x[i] == 0.0f;
     }
