@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import resource
 import shutil
 import sys
@@ -115,9 +116,17 @@ def _off_ccd(n_star: int) -> str:
 
 
 def peak_memory() -> int:
-    """Return the largest resident set of this process so far, bytes."""
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else 1024 * largest
+    """Return the largest resident set of this process so far, bytes.
+
+    Linux counts into ``ru_maxrss`` what the parent held when it started this process (getrusage(2) does not say so;
+    ``exec_mmap`` of the kernel does it), so there the peak is that of the address space: ``VmHWM`` of proc(5).
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return largest if sys.platform == "darwin" else 1024 * largest
+    return 1024 * int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1])
 
 
 def versions() -> dict[str, str]:
