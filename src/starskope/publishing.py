@@ -126,7 +126,8 @@ def peak_memory() -> int:
     except OSError:
         largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return largest if sys.platform == "darwin" else 1024 * largest
-    return 1024 * int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1])
+    (largest_kib,) = re.findall(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    return 1024 * int(largest_kib)
 
 
 def versions() -> dict[str, str]:
