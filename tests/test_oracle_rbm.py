@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import reference_rbm as reference
 from tolerances import atol_trained
 
+from starskope import _core
 from starskope.learn import draws
 from starskope.learn.rbm import RBM
+from starskope.learn.samples import describe
 
 SEED = 5
 
@@ -74,14 +78,54 @@ def test_each_epoch_takes_every_row_once_and_in_another_order(n: int) -> None:
 
 def test_drawn_numbers_are_uniform_and_normal() -> None:
     words = draws.bits(draws.address(np.array([3, 4], np.uint32), 0, 0, 0), 500, 400)
-    noise = np.empty(words.size, np.float32)
-    draws.standard_normal(words.ravel(), noise)
+    noise = np.empty(words.shape, np.float32)
+    _core.first_weights(noise, deviation=1.0, seed=[3, 4], first_row=0)
     counts = np.bincount((words >> np.uint32(27)).ravel(), minlength=32)
     expected = words.size / 32
     assert ((counts - expected) ** 2 / expected).sum() < 61.1  # chi-squared of 31 degrees of freedom at 0.1 %
     assert abs(noise.mean()) < 4 / np.sqrt(noise.size)
     assert abs(noise.std() - 1) < 4 / np.sqrt(2 * noise.size)
     assert abs((noise**4).mean() - 3) < 4 * np.sqrt(96 / noise.size)
+
+
+@pytest.fixture(params=_core.available_isas())
+def _isa(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = _core.isa()
+    _core.use_isa(request.param)
+    yield
+    _core.use_isa(before)
+
+
+@pytest.mark.usefixtures("_isa")
+@pytest.mark.parametrize(("n_row", "n_unit"), [(1, 1), (16, 16), (37, 53), (5, 258)])
+def test_first_weights_are_those_of_their_address(n_row: int, n_unit: int) -> None:
+    random = reference.words((5, 6), int(draws.WEIGHTS), 0, 0, 3 + n_row, n_unit + n_unit % 2)
+    framed = np.full((n_row, n_unit + 2), 7, np.float32)
+    _core.first_weights(framed[:, 1:-1], deviation=0.5, seed=[5, 6], first_row=3)
+    np.testing.assert_allclose(framed[:, 1:-1], 0.5 * reference.normal(random)[3:, :n_unit], rtol=0, atol=2e-6)
+    assert (framed[:, [0, -1]] == 7).all()
+
+
+@pytest.mark.usefixtures("_isa")
+@pytest.mark.parametrize("n_feature", [1, 15, 16, 53])
+def test_rows_are_described_in_one_pass(n_feature: int) -> None:
+    x = np.random.default_rng(n_feature).normal(size=(2500, n_feature)).astype(np.float32)
+    for at, worst in (((1100, n_feature - 1), np.float32(9)), ((3, 0), np.float32(-9))):
+        x[at] = worst
+    sums, low, high = describe(x)
+    np.testing.assert_allclose(sums, x.sum(axis=0, dtype=float), rtol=0, atol=1e-10)
+    assert (low, high) == (-9, 9)
+    assert sums.tobytes() == describe(x, 3)[0].tobytes()
+    for bad in (np.nan, np.inf, -np.inf):
+        x[2000, n_feature // 2] = bad
+        assert not np.isfinite(describe(x)[0]).all()
+
+
+def test_what_cannot_be_described_or_drawn_is_refused() -> None:
+    with pytest.raises(ValueError, match="sums"):
+        _core.describe_rows(np.ones((3, 4), np.float32), np.empty(5))
+    with pytest.raises(ValueError, match=r"deviation=.*above 0"):
+        _core.first_weights(np.empty((3, 4), np.float32), deviation=np.nan, seed=[1, 2], first_row=0)
 
 
 CASES = {

@@ -127,6 +127,27 @@ void register_divergence(py::module_& module) {
         },
         py::arg("data"), py::arg("weights"), py::arg("visible_bias"), py::arg("hidden_bias"), py::kw_only(),
         py::arg("gaussian"), py::arg("n_steps"), py::arg("seed"), py::arg("first_row"), py::arg("out"));
+    module.def(
+        "describe_rows",
+        [](const py::object& data, const py::object& sums) {
+            const auto rows = view2<const float>(data, "data");
+            const auto result = view1<double>(sums, "sums");
+            ValueRange range{};
+            {
+                const py::gil_scoped_release release;
+                range = describe_rows(rows, result);
+            }
+            return py::make_tuple(range.low, range.high);
+        },
+        py::arg("data"), py::arg("sums"));
+    module.def(
+        "first_weights",
+        [](const py::object& out, float deviation, std::array<std::uint32_t, 2> seed, std::uint32_t first_row) {
+            const auto result = view2<float>(out, "out");
+            const py::gil_scoped_release release;
+            first_weights(deviation, seed, first_row, result);
+        },
+        py::arg("out"), py::kw_only(), py::arg("deviation"), py::arg("seed"), py::arg("first_row"));
 }
 
 } // namespace starskope::bindings

@@ -1,5 +1,8 @@
-// What a trained machine says of data: probabilities, free energies, Gibbs samples. The kernels are those of training.
+// What a trained machine says of data: probabilities, free energies, Gibbs samples; and what a new one starts from. The
+// kernels are those of training.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "divergence_memory.hpp"
 
@@ -155,6 +158,40 @@ void gibbs(const RbmParameters& machine, View2<const float> data, std::size_t n_
                              row_of(out, start + i));
         }
     });
+}
+
+ValueRange describe_rows(View2<const float> data, View1<double> sums) {
+    require_rows(data, "data");
+    require_size(sums, data.n_col, "sums");
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    float range[2] = {infinity, -infinity};
+    std::fill_n(sums.data, sums.size, 0.0);
+    if (data.n_row > 0 && data.n_col > 0) { // else they may point nowhere
+        detail::active().divergence->describe_rows(data.data, data.stride, data.n_row, data.n_col, sums.data, range);
+    }
+    return {range[0], range[1]};
+}
+
+void first_weights(float deviation, std::array<std::uint32_t, 2> seed, std::uint32_t first_row, View2<float> out) {
+    require_rows(out, "out");
+    if (!(std::isfinite(deviation) && deviation > 0.0f)) {
+        throw std::invalid_argument("deviation=" + std::to_string(deviation) + ": expected a finite number above 0");
+    }
+    if (out.n_row > max_rbm_units || out.n_col > max_rbm_units) {
+        throw std::invalid_argument("out: is " + std::to_string(out.n_row) + " x " + std::to_string(out.n_col) +
+                                    ", expected at most " + std::to_string(max_rbm_units) + " units of a kind");
+    }
+    const detail::DivergenceKernels& kernels = *detail::active().divergence;
+    detail::DivergenceJob job{};
+    job.n_hidden = out.n_col;
+    job.key[0] = seed[0];
+    job.key[1] = seed[1];
+    job.epoch = 0xFFFFFFFF; // where training has its epochs; learn/draws.py calls it WEIGHTS
+    for (std::size_t row = 0; out.n_col > 0 && row < out.n_row; row += kernels.n_normal_rows) {
+        job.first_row = first_row + std::uint32_t(row);
+        kernels.draw_normal(job, deviation, std::min(kernels.n_normal_rows, out.n_row - row),
+                            out.data + row * out.stride, out.stride);
+    }
 }
 
 } // namespace starskope

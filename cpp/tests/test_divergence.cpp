@@ -5,6 +5,7 @@
 #include <limits>
 #include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -271,6 +272,19 @@ TEST(rbm_inference_agrees_with_the_slow_way) {
                     CHECK_CLOSE(energy[i], expected, 2e-6 * (10.0 + std::fabs(expected) + double(shape.n_hidden)));
                 }
             }
+        }
+    });
+}
+
+TEST(rbm_rows_without_values_may_point_nowhere) {
+    test::for_each_isa([](const std::string&) {
+        for (const auto& [n_row, n_col] : {std::pair<std::size_t, std::size_t>{40, 0}, {0, 3}, {0, 0}}) {
+            const std::size_t stride = std::size_t(-1) / 2; // a step of it from null shows under sanitizers
+            std::vector<double> sums(n_col, -1.0);
+            const ValueRange range = describe_rows({nullptr, n_row, n_col, stride}, {sums.data(), n_col});
+            CHECK(range.low == std::numeric_limits<float>::infinity() && range.high == -range.low);
+            CHECK(sums == std::vector<double>(n_col, 0.0));
+            first_weights(0.01f, {1, 2}, 3, {nullptr, n_row, n_col, stride});
         }
     });
 }

@@ -100,4 +100,12 @@ TEST(hostile_inference) {
         n_step = n_step > 9 && n_step <= 0xffffffff ? 0 : n_step; // valid, and for ever
         gibbs(machine, data, n_step, {1, 2}, 3, a.matrix<float>(a.near(n_row), a.near(n_visible)));
     });
+    attack("describe_rows", 800, [](Attack& a) {
+        const std::size_t n_visible = a.size(), n_row = a.size();
+        describe_rows(a.matrix<const float>(n_row, n_visible), a.vector<double>(a.near(n_visible)));
+    });
+    attack("first_weights", 800, [](Attack& a) {
+        const std::size_t n_visible = a.size(), n_hidden = a.size();
+        first_weights(a.once_in(6) ? 0.0f : 0.01f, {1, 2}, 3, a.matrix<float>(n_visible, n_hidden));
+    });
 }

@@ -373,3 +373,9 @@ def gibbs(
     out: NDArray[np.float32],
 ) -> None:
     """Write visible states after Gibbs steps from the rows of ``data`` to ``out`` (n_row, n_visible)."""
+
+def describe_rows(data: NDArray[np.float32], sums: NDArray[np.float64]) -> tuple[float, float]:
+    """Write sums of columns to ``sums``, not finite where ``data`` are not, and return the range of the values."""
+
+def first_weights(out: NDArray[np.float32], *, deviation: float, seed: list[int], first_row: int) -> None:
+    """Draw the rows ``first_row ...`` of the weights that training starts from to ``out`` (n_row, n_hidden)."""

@@ -110,4 +110,15 @@ void free_energy(const RbmParameters& machine, View2<const float> data, View1<do
 void gibbs(const RbmParameters& machine, View2<const float> data, std::size_t n_step, std::array<std::uint32_t, 2> seed,
            std::uint32_t first_row, View2<float> out);
 
+// What data are like: the sums of their columns -> sums (n_col), which are not finite where a value is not; and the
+// range of their values, infinite if there are none. Throws std::invalid_argument on wrong sizes.
+struct ValueRange {
+    float low, high;
+};
+ValueRange describe_rows(View2<const float> data, View1<double> sums);
+
+// Draws the weights that training starts from -> out (n_row, n_hidden): normal numbers of this standard deviation,
+// those of (seed, first_row + i). Throws std::invalid_argument on wrong sizes.
+void first_weights(float deviation, std::array<std::uint32_t, 2> seed, std::uint32_t first_row, View2<float> out);
+
 } // namespace starskope

@@ -86,8 +86,11 @@ struct DivergenceKernels {
     void (*update)(const DivergenceJob& job, size_t tile);
     void (*round_weights)(const DivergenceJob& job);              // makes w_products from the weights
     void (*number_states)(const DivergenceJob& job, size_t tile); // makes state_numbers from state_columns
-    bool pairs;                                                   // words are two bfloat16
-    size_t table_groups;                                          // numbers that tell the states of a tile of units
+    void (*describe_rows)(const float* rows, size_t stride, size_t n_row, size_t n_col, double* sums, float* range);
+    void (*draw_normal)(const DivergenceJob& job, float deviation, size_t n_row, float* out, size_t stride);
+    size_t n_normal_rows; // that draw_normal makes at a time, at most
+    bool pairs;           // words are two bfloat16
+    size_t table_groups;  // numbers that tell the states of a tile of units
 };
 
 inline constexpr size_t divergence_units = 64; // units per tile of a phase, visible or hidden

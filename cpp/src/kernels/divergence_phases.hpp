@@ -2,6 +2,7 @@
 #pragma once
 
 #include "divergence_layers.hpp"
+#include "divergence_start.hpp"
 
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
@@ -353,6 +354,9 @@ constexpr DivergenceKernels divergence_kernels() {
             .update = update<Format>,
             .round_weights = round_weights<Format>,
             .number_states = number_states,
+            .describe_rows = describe_rows,
+            .draw_normal = draw_normal,
+            .n_normal_rows = lanes,
             .pairs = Format::pairs,
             .table_groups = table_groups};
 }

@@ -227,17 +227,8 @@ def initial_machine(mean: NDArray[np.float64], n_hidden: int, seed: NDArray[np.u
     doi:10.1007/978-3-642-35289-8_32), the hidden biases are 0, or `HIDDEN_BIAS` for the centred gradient.
     """
     n_visible = mean.size
-    where = draws.address(seed, int(draws.WEIGHTS), 0, 0)
     weights = np.empty((n_visible, n_hidden), np.float32)
-
-    def rows(start: int, stop: int) -> None:
-        words, noise = np.empty((2, n_hidden + n_hidden % 2), np.uint32)
-        for row in range(start, stop):
-            draws.uniform_bits(where, row, 0, words)
-            draws.standard_normal(words, noise.view(np.float32))
-            np.multiply(noise.view(np.float32)[:n_hidden], np.float32(0.01), out=weights[row])
-
-    map_ranges(rows, n_visible, 64, settings.workers)
+    _core.first_weights(weights, deviation=0.01, seed=[int(word) for word in seed], first_row=0)
     offset = mean.astype(np.float32)
     inside = np.clip(offset.astype(np.float64), 0.01, 0.99)
     return Machine(

@@ -21,7 +21,6 @@ __all__ = [
     "bits",
     "permutation",
     "philox",
-    "standard_normal",
     "uniform_bits",
 ]
 
@@ -35,8 +34,6 @@ MAX_DRAWS = 1 << (32 - _BLOCK_BITS)
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _HIGH, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
-_TO_UNIT = np.float32(2.0**-24)
-_TWO_PI = np.float32(2.0 * np.pi)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -101,24 +98,6 @@ def uniform_bits(where, row, first, out):  # type: ignore[no-untyped-def]
         for i in range(4 * whole, out.size):
             out[i] = a
             a, b, c = b, c, d
-
-
-@njit(cache=True, nogil=True)
-def standard_normal(words, out):  # type: ignore[no-untyped-def]
-    """Turn random words into standard normal numbers, two at a time (Box & Muller 1958, doi:10.1214/aoms/1177706645).
-
-    Parameters
-    ----------
-    words : (n,) uint32
-        n even. Words 2i and 2i+1 make the numbers 2i and 2i+1.
-    out : (n,) float32
-    """
-    for i in range(0, words.size, 2):
-        # From (0, 1], so that the logarithm is finite.
-        first = (np.float32(words[i] >> np.uint32(8)) + np.float32(1)) * _TO_UNIT
-        angle = np.float32(words[i + 1] >> np.uint32(8)) * _TO_UNIT * _TWO_PI
-        radius = np.sqrt(np.float32(-2) * np.log(first))
-        out[i], out[i + 1] = radius * np.cos(angle), radius * np.sin(angle)
 
 
 def bits(where: NDArray[np.uint32], n_row: int, n_unit: int) -> NDArray[np.uint32]:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from starskope.learn import draws
 from starskope.learn.divergence import DivergedError, Machine, Settings, initial_machine
-from starskope.learn.samples import Samples, is_streamed
+from starskope.learn.samples import Samples, describe, is_streamed
 from starskope.parallel import resolve_workers
 from starskope.validation import choice, finite, integer_at_least, positive
 
@@ -191,7 +191,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         """
         settings = self._settings()
         n_epochs = integer_at_least(self.n_epochs, "n_epochs", 0)
-        samples = self._samples(x, reset=True)
+        samples = self._samples(x, reset=True, workers=settings.workers)
         self._begin(samples, settings)
         self._learn(samples, settings, n_epochs)
         return self
@@ -200,7 +200,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         """Learn from ``x`` for one epoch more; the first call begins. Arguments and errors as of `fit`."""
         settings = self._settings()
         first = not hasattr(self, "_machine")
-        samples = self._samples(x, reset=first)
+        samples = self._samples(x, reset=first, workers=settings.workers)
         if first:
             self._begin(samples, settings)
         elif self._machine.weights.shape[1] != self.n_hidden:
@@ -271,37 +271,44 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             mixed=choice(self.precision, "precision", PRECISION) == "mixed",
         )
 
-    def _samples(self, x: ArrayLike, *, reset: bool) -> Samples:
+    def _samples(self, x: ArrayLike, *, reset: bool, workers: int) -> Samples:
         """Return what to learn from; what is read block by block is checked then, and here in one row."""
         if not is_streamed(x):
-            return Samples(self._data(x, reset=reset))
+            data, mean = self._described(x, reset=reset, workers=workers)
+            return Samples(data, mean=mean)
         rows: Any = x
         if len(rows.shape) != 2:
             raise ValueError(f"expected a 2D array, got one of shape {tuple(rows.shape)}")
-        self._data(np.asarray(rows[:1]), reset=reset)
-        return Samples(rows, check=lambda block: self._check(_finite(block)))
+        self._described(np.asarray(rows[:1]), reset=reset, workers=1)
+        return Samples(rows, check=lambda block: self._mean(block, workers))
 
-    def _data(self, x: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
+    def _described(self, x: ArrayLike, *, reset: bool, workers: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return ``x`` as the core takes it, checked, and its mean row."""
         # Values beyond float32 become infinite without a warning, and are then refused by name.
         with np.errstate(over="ignore"):
-            data: NDArray[np.float32] = validate_data(self, x, reset=reset, dtype=np.float32, order="C")
+            data: NDArray[np.float32] = validate_data(
+                self, x, reset=reset, dtype=np.float32, order="C", ensure_all_finite=False
+            )
         if data.shape[1] > draws.MAX_UNITS:
             raise ValueError(f"{data.shape[1]} visible units: expected at most {draws.MAX_UNITS}")
-        self._check(data)
-        return data
+        return data, self._mean(data, workers)
 
-    def _check(self, data: NDArray[np.float32]) -> None:
-        if self.visible == "bernoulli" and data.size:
-            low, high = float(data.min()), float(data.max())
-            if low < -_TOLERANCE or high > 1.0 + _TOLERANCE:
-                raise ValueError(
-                    f"visible='bernoulli' takes values from 0 to 1, these go from {low:.4g} to {high:.4g}: "
-                    "scale them, or use visible='gaussian'"
-                )
+    def _mean(self, data: NDArray[np.float32], workers: int) -> NDArray[np.float64]:
+        """Check values and return the mean row, in one pass over them."""
+        sums, low, high = describe(data, workers)
+        if not np.isfinite(sums).all():
+            assert_all_finite(data, estimator_name=type(self).__name__, input_name="X")
+        if self.visible == "bernoulli" and (low < -_TOLERANCE or high > 1.0 + _TOLERANCE):
+            raise ValueError(
+                f"visible='bernoulli' takes values from 0 to 1, these go from {low:.4g} to {high:.4g}: "
+                "scale them, or use visible='gaussian'"
+            )
+        mean: NDArray[np.float64] = sums / max(1, data.shape[0])
+        return mean
 
     def _fitted(self, x: ArrayLike) -> tuple[Machine, NDArray[np.float32]]:
         check_is_fitted(self)
-        return self._machine, self._data(x, reset=False)
+        return self._machine, self._described(x, reset=False, workers=resolve_workers(self.workers))[0]
 
     def _begin(self, samples: Samples, settings: Settings) -> None:
         self._adopt(initial_machine(samples.mean(), self.n_hidden, _seed(self.random_state), settings))
@@ -329,11 +336,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.non_deterministic = self.random_state is None
         return tags
-
-
-def _finite(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    assert_all_finite(block, input_name="X")
-    return block
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> NDArray[np.uint32]:

@@ -12,17 +12,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope import _core
 from starskope.learn import draws
+from starskope.parallel import map_ranges
 
-__all__ = ["Samples", "is_streamed"]
+__all__ = ["Samples", "describe", "is_streamed"]
 
 _BLOCK_BYTES = 1 << 27
 _ROWS_APART = 4  # random words come in fours
+_ROWS = 1024  # described at a time
 
 
 def is_streamed(x: Any) -> bool:
     """Tell whether ``x`` is read row range by row range: a memory map, or an array in chunks (zarr, h5py, dask)."""
     return isinstance(x, np.memmap) or all(hasattr(x, name) for name in ("shape", "dtype", "chunks"))
+
+
+def describe(x: NDArray[np.float32], workers: int = 1) -> tuple[NDArray[np.float64], float, float]:
+    """Return the sums (n_feature,) of rows (n_row, n_feature), the smallest and the largest value, in one pass.
+
+    Sums are not finite where values are not; the range leaves out NaN and is infinite if nothing is left.
+    """
+    n_row, n_feature = x.shape
+
+    def part(start: int, stop: int) -> tuple[NDArray[np.float64], float, float]:
+        sums = np.empty(n_feature)
+        return sums, *_core.describe_rows(x[start:stop], sums)
+
+    total, low, high = np.zeros(n_feature), np.inf, -np.inf
+    for sums, least, most in map_ranges(part, n_row, _ROWS, workers):
+        total += sums
+        low, high = min(low, least), max(high, most)
+    return total, low, high
 
 
 class Samples:
@@ -32,6 +53,8 @@ class Samples:
     ----------
     x : array, or what `is_streamed` accepts
         Sliced by rows. An array in memory must be float32 and C-contiguous.
+    mean : (n_feature,), optional
+        Mean row of an array in memory, where it is known.
     check : callable, optional
         Called with every block that is read, (n, n_feature) float32; raises for values that do not fit.
     block_bytes : int
@@ -44,20 +67,25 @@ class Samples:
     """
 
     def __init__(
-        self, x: Any, check: Callable[[NDArray[np.float32]], None] | None = None, block_bytes: int | None = None
+        self,
+        x: Any,
+        *,
+        mean: NDArray[np.float64] | None = None,
+        check: Callable[[NDArray[np.float32]], object] | None = None,
+        block_bytes: int | None = None,
     ) -> None:
         self.n_row, self.n_feature = (int(n) for n in x.shape)
-        self._x, self._check, self._streamed = x, check, is_streamed(x)
+        self._x, self._mean, self._check, self._streamed = x, mean, check, is_streamed(x)
         self._block_bytes = block_bytes if block_bytes is not None or not self._streamed else _BLOCK_BYTES
 
     def mean(self) -> NDArray[np.float64]:
         """Return the mean row (n_feature,)."""
-        if not self._streamed:
-            return np.asarray(self._x.mean(axis=0, dtype=np.float64))
+        if self._mean is not None:
+            return self._mean
         total = np.zeros(self.n_feature)
         step = self._rows_per_block(1)
         for start in range(0, self.n_row, step):
-            total += self._read(start, min(start + step, self.n_row)).sum(axis=0, dtype=np.float64)
+            total += describe(self._read(start, min(start + step, self.n_row)))[0]
         return total / self.n_row
 
     def blocks(
