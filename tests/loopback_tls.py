@@ -5,10 +5,12 @@ What trusts the authority (AWS_CA_BUNDLE, SSL_CERT_FILE) trusts the server; noth
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -48,6 +50,15 @@ def issue(folder: Path) -> tuple[Path, Path, Path]:
         )
     )
     return ca_file, certificate_file, key_file
+
+
+def trusted_tls(folder: Path, patch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """Return what a server in this process speaks TLS with, its authority trusted by S3 clients."""
+    authority, certificate, key = issue(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    patch.setenv("AWS_CA_BUNDLE", str(authority))
+    return context
 
 
 def _name(text: str) -> x509.Name:

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import fault_server as faults
-import loopback_tls
 import numpy as np
 import pytest
 from astropy.table import Table
 from fault_server import Exchange, Fault, FaultServer
+from loopback_tls import trusted_tls
 
 from starskope import parallel
 from starskope.synth.endpoint import Endpoint
@@ -51,6 +51,12 @@ def n_direct(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """What a server speaks TLS with; its authority is trusted."""
+    return trusted_tls(tmp_path, monkeypatch)
+
+
 def _options(server: Endpoint | FaultServer, direct_bytes: int, **changes: object) -> TransferOptions:
     settings = {"backoff_base_s": 0.01, "max_attempts": 3, "stall_timeout_s": 1.0, "write_bytes": 100_000, **changes}
     return TransferOptions(endpoint_url=server.url, direct_bytes=direct_bytes, **settings)  # type: ignore[arg-type]
@@ -78,14 +84,10 @@ def test_bodies_come_whole_and_connections_are_kept(
 
 @pytest.mark.parametrize("direct_bytes", [0, NEVER], ids=["short", "plain"])
 def test_bodies_come_whole_over_tls(
-    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], direct_bytes: int, monkeypatch: pytest.MonkeyPatch
+    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], direct_bytes: int, tls: ssl.SSLContext
 ) -> None:
-    authority, certificate, key = loopback_tls.issue(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
     folder = tmp_path / "files"
-    with FaultServer(endpoint.url, tls=context) as proxy:
+    with FaultServer(endpoint.url, tls=tls) as proxy:
         report = download(URIS, folder, options=_options(proxy, direct_bytes, max_objects=1))
         assert report["status"].tolist() == ["downloaded"] * len(URIS), report["error"]
         assert proxy.n_accepted == 1
@@ -108,16 +110,20 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize(
+    ("fault", "scheme"),
+    [*((fault, "http") for fault in FAULTS), (faults.stall, "https"), (faults.reset, "https")],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
 def test_a_fault_ends_as_on_the_plain_way(
-    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], fault: Fault
+    endpoint: Endpoint, tmp_path: Path, n_direct: list[int], fault: Fault, scheme: str, tls: ssl.SSLContext
 ) -> None:
     told = {}
     for direct_bytes in (0, NEVER):
         for times in (1, None):
             folder = tmp_path / f"{direct_bytes}-{times}"
             n_direct.clear()
-            with FaultServer(endpoint.url) as proxy:
+            with FaultServer(endpoint.url, tls=tls if scheme == "https" else None) as proxy:
                 proxy.plan(fault, times)
                 report = download(LARGEST, folder, options=_options(proxy, direct_bytes))
                 assert proxy.wait_closed()

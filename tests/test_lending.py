@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ssl
 from pathlib import Path
 
 import fault_server as faults
-import loopback_tls
 import numpy as np
 import pytest
 from fault_server import Fault, FaultServer
+from loopback_tls import trusted_tls
 
 from starskope.errors import TransferError
 from starskope.frames.plane_pool import PlanePool
@@ -80,11 +79,7 @@ def test_one_buffer_serves_many_bodies_at_a_time(endpoint: Endpoint, start: int)
 
 
 def test_lent_bytes_over_tls(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority, certificate, key = loopback_tls.issue(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
-    with FaultServer(endpoint.url, tls=context) as proxy:
+    with FaultServer(endpoint.url, tls=trusted_tls(tmp_path, monkeypatch)) as proxy:
         proxy.plan(faults.early_close, 1)
         sinks = [Taker() for _ in range(3)]
         _fetch(proxy.url, sinks)
@@ -182,3 +177,14 @@ def test_arrays_outlive_their_pool() -> None:
     plane[:] = 2.0
     gc.collect()
     assert plane.sum() == 24.0
+
+
+def test_memory_of_another_size_is_never_lent() -> None:
+    """What a thread that makes planes of another size gives back between two steps of this one."""
+    pool = PlanePool(2**20)
+    pool.plane(30, 50)
+    other = np.empty(100, np.uint8)
+    pool._free.append(other)
+    plane = pool.plane(30, 50)
+    assert plane.shape == (30, 50)
+    assert not np.shares_memory(plane, other)

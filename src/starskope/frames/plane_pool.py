@@ -33,7 +33,7 @@ class PlanePool:
         self._free: list[NDArray[np.uint8]] = []
 
     def plane(self, n_row: int, n_col: int) -> NDArray[np.float32]:
-        """Return an uninitialised array (n_row, n_col); it may be kept for ever."""
+        """Return an uninitialised array (n_row, n_col), which may be kept for ever; called from any thread."""
         n_bytes = 4 * n_row * n_col
         if n_bytes != self._n_bytes:
             self._free.clear()
@@ -41,6 +41,8 @@ class PlanePool:
         try:
             memory = self._free.pop()
         except IndexError:
+            memory = np.empty(0, np.uint8)
+        if memory.nbytes != n_bytes + _LINE:  # none, or what another thread that makes planes of another size gave back
             memory = np.empty(n_bytes + _LINE, np.uint8)
         return np.asarray(_Loan(self, memory, (n_row, n_col)))
 

@@ -50,7 +50,7 @@ class Pieces:
         self.n_come = 0
 
     def add(self, piece: bytes | memoryview) -> None:
-        """Take the next bytes; those of a memoryview are lent, and void when this returns."""
+        """Take the next bytes, in any thread; those of a memoryview are lent, and void when this returns."""
         self.held.append(bytes(piece))  # no copy of bytes
         self.n_come += len(piece)
 
@@ -177,6 +177,12 @@ class _Sink:
 
     def take(self, view: memoryview) -> None:
         self._into.add(view)
+
+    async def straight(self) -> Callable[[memoryview], None]:
+        return self._into.add
+
+    def note(self, n_bytes: int) -> None:
+        """Nobody counts."""
 
     async def write(self, chunk: bytes | bytearray) -> None:
         self._into.add(bytes(chunk))  # no copy of bytes, and others are not asked for

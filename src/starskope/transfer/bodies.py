@@ -3,7 +3,8 @@
 Owns a short way past aiohttp's parser for bodies of known length: the kernel (or OpenSSL) writes into one large buffer,
 where aiohttp makes an object of every 64 to 256 KiB and copies it again. It refuses every body that it does not know to
 the last byte (chunked, compressed, without a length) and every version of aiohttp that lacks a name it needs: those
-take aiohttp's own way, which it must equal. Bodies that go to files have a thread each: ``body_thread``.
+take aiohttp's own way, which it must equal. Bodies that go to files have a thread each, as have those of frames under
+TLS: ``body_thread``.
 
 While a body comes this way its connection speaks to `_Lender`; after the last byte it is given back to aiohttp, which
 begins each answer with a new parser, and serves the next request.
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 
 from aiohttp import ClientPayloadError
 
-__all__ = ["Body", "Lending", "NothingMore", "drop_connection", "known_connection", "open_body"]
+__all__ = ["Body", "Lending", "NothingMore", "drop_connection", "is_encrypted", "known_connection", "open_body"]
 
 _NEEDED = ("_parser", "_reading_paused", "start_timeout")
 
@@ -118,6 +119,12 @@ def drop_connection(response: Any) -> None:
     protocol = getattr(response.content, "_protocol", None)
     if protocol is not None:
         protocol.close()
+
+
+def is_encrypted(response: Any) -> bool:
+    """Whether the body of an answer comes through TLS."""
+    transport = getattr(response.connection, "transport", None)
+    return transport is not None and transport.get_extra_info("ssl_object") is not None
 
 
 def _drain(stream: Any) -> list[bytes]:

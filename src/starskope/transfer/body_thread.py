@@ -1,4 +1,4 @@
-"""The body of an answer, received by a thread of its own into the buffer that goes on to the disk.
+"""The body of an answer, received by a thread of its own, piece by piece into one buffer.
 
 Owns a short way past the event loop and aiohttp's parser for bodies of known length: while the body comes, a thread
 reads the socket (under TLS it feeds OpenSSL) into one buffer that stays in the cache of its CPU, and hands on each full

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from starskope.errors import TransferError
-from starskope.transfer.bodies import Lending, drop_connection, open_body
+from starskope.transfer.bodies import Lending, drop_connection, is_encrypted, open_body
 from starskope.transfer.body_thread import BodyThread, open_body_thread
 from starskope.transfer.checks import AnswerError, Extent, ObjectChangedError, check_extent, plain_etag
 from starskope.transfer.client import Client
@@ -63,7 +63,8 @@ class Sink(Protocol):
     """Where the bytes of one range go, in order.
 
     A sink with a method ``take(view)`` is lent the bytes of large ranges instead, on the loop, piece by piece: they are
-    void when it returns. What comes in other ways is still written.
+    void when it returns. What comes in other ways is still written. If it is a `StraightSink` too, it is lent those of
+    connections without TLS: one CPU receives them as fast as they come, but deciphering asks for all of them.
     """
 
     async def begin(self, extent: Extent) -> None:
@@ -302,7 +303,8 @@ class _Reading:
     def _thread_for(self, response: Any, stop: int) -> contextlib.AbstractContextManager[BodyThread | None]:
         n_bytes = stop - self.position
         is_large = n_bytes >= self.client.options.direct_bytes
-        thread = open_body_thread(response, n_bytes) if is_large and isinstance(self.sink, StraightSink) else None
+        is_wanted = isinstance(self.sink, StraightSink) and (is_encrypted(response) or not hasattr(self.sink, "take"))
+        thread = open_body_thread(response, n_bytes) if is_large and is_wanted else None
         return contextlib.nullcontext() if thread is None else contextlib.closing(thread)
 
     async def _take(self, response: Any, stop: int, thread: BodyThread | None, watch: Watch) -> None:
