@@ -32,17 +32,18 @@ void register_sky(py::module_& module) {
         py::arg("sigma"), py::arg("median"), py::arg("count"));
     module.def(
         "ring_medians",
-        [](const py::object& image, const py::object& row, const py::object& column, double inner, double outer,
-           double sigma, const py::object& median, const py::object& count) {
+        [](const py::object& image, const py::object& row, const py::object& column, const py::object& inner,
+           double width, double sigma, const py::object& median, const py::object& count) {
             const auto pixels = view2<const float>(image, "image");
             const auto rows = view1<const std::int64_t>(row, "row");
             const auto columns = view1<const std::int64_t>(column, "column");
+            const auto radii = view1<const double>(inner, "inner");
             const auto medians = view1<float>(median, "median");
             const auto counts = view1<std::int32_t>(count, "count");
             const py::gil_scoped_release release;
-            ring_medians(pixels, rows, columns, inner, outer, sigma, medians, counts);
+            ring_medians(pixels, rows, columns, radii, width, sigma, medians, counts);
         },
-        py::arg("image"), py::arg("row"), py::arg("column"), py::arg("inner"), py::arg("outer"), py::arg("sigma"),
+        py::arg("image"), py::arg("row"), py::arg("column"), py::arg("inner"), py::arg("width"), py::arg("sigma"),
         py::arg("median"), py::arg("count"));
     module.def(
         "subtract_surface",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "dispatch.hpp"
 #include "surface_check.hpp"
@@ -26,6 +27,39 @@ std::size_t check_edges(View1<const std::int64_t> edges, std::size_t n, std::siz
         before = edge;
     }
     return std::size_t(longest);
+}
+
+// Half the width of a disc `dy` rows from its centre: columns with a distance below `radius`, -1 for none.
+std::int64_t half_width(double radius, std::int64_t dy, std::int64_t reach) {
+    std::int64_t dx = -1;
+    while (dx < reach && std::sqrt(double(dy * dy + (dx + 1) * (dx + 1))) < radius) {
+        ++dx;
+    }
+    return dx;
+}
+
+// The pixels of a ring around the origin, from top to bottom.
+detail::Ring lay_out(double inner, double outer, std::vector<detail::RingRun>& runs) {
+    constexpr auto longest = std::int64_t(detail::longest_ring_run);
+    const auto reach = static_cast<std::int64_t>(std::ceil(outer));
+    detail::Ring ring{runs.size(), runs.size(), reach};
+    const auto add = [&](std::int64_t dy, std::int64_t first, std::int64_t last) {
+        for (std::int64_t dx = first; dx <= last; dx += longest) {
+            const auto n = std::min(last - dx + 1, longest);
+            runs.push_back({std::int32_t(dy), std::int32_t(dx), std::int32_t(n)});
+        }
+    };
+    for (std::int64_t dy = -reach; dy <= reach; ++dy) {
+        const std::int64_t to = half_width(outer, dy, reach), from = half_width(inner, dy, reach);
+        if (to >= 0 && from < 0) {
+            add(dy, -to, to);
+        } else if (to >= 0) {
+            add(dy, -to, -from - 1);
+            add(dy, from + 1, to);
+        }
+    }
+    ring.last_run = runs.size();
+    return ring;
 }
 
 void check_sigma(double sigma) {
@@ -68,18 +102,16 @@ void box_medians(View2<const float> image, View1<const std::int64_t> rows, View1
 }
 
 void ring_medians(View2<const float> image, View1<const std::int64_t> row, View1<const std::int64_t> column,
-                  double inner, double outer, double sigma, View1<float> median, View1<std::int32_t> count) {
+                  View1<const double> inner, double width, double sigma, View1<float> median,
+                  View1<std::int32_t> count) {
     require_rows(image, "image");
     const std::size_t n_star = row.size;
     require_size(row, n_star, "row");
     require_size(column, n_star, "column");
+    require_size(inner, n_star, "inner");
     require_size(median, n_star, "median");
     require_size(count, n_star, "count");
     check_sigma(sigma);
-    if (!(inner >= 0.0 && inner < outer && outer <= max_ring_radius)) {
-        throw std::invalid_argument("inner=" + std::to_string(inner) + ", outer=" + std::to_string(outer) +
-                                    ": expected 0 <= inner < outer <= " + std::to_string(max_ring_radius));
-    }
     constexpr std::int64_t farthest = std::int64_t{1} << 30;
     for (std::size_t star = 0; star < n_star; ++star) {
         for (const std::int64_t place : {row.data[star], column.data[star]}) {
@@ -88,12 +120,31 @@ void ring_medians(View2<const float> image, View1<const std::int64_t> row, View1
                                             std::to_string(place) + ", expected a place within 2^30 pixels");
             }
         }
+        const double radius = inner.data[star];
+        if (!(radius >= 0.0 && width > 0.0 && radius + width <= max_ring_radius)) {
+            throw std::invalid_argument("inner[" + std::to_string(star) + "]=" + std::to_string(radius) +
+                                        ", width=" + std::to_string(width) +
+                                        ": expected 0 <= inner < inner + width <= " + std::to_string(max_ring_radius));
+        }
     }
-    const auto reach = static_cast<std::int64_t>(std::ceil(outer));
-    const auto side = static_cast<std::size_t>(2 * reach + 1);
+    if (n_star == 0) {
+        return;
+    }
+    std::vector<double> radii(inner.data, inner.data + n_star);
+    std::sort(radii.begin(), radii.end());
+    radii.erase(std::unique(radii.begin(), radii.end()), radii.end());
+    std::vector<std::uint32_t> ring_of(n_star);
+    for (std::size_t star = 0; star < n_star; ++star) {
+        ring_of[star] = std::uint32_t(std::lower_bound(radii.begin(), radii.end(), inner.data[star]) - radii.begin());
+    }
     const detail::Kernels& kernels = detail::active();
-    const auto shape = detail::make_scratch<std::int32_t>(2 * side);
-    const auto scratch = detail::make_scratch<float>(kernels.sky_scratch(side * side));
+    std::vector<detail::RingRun> runs;
+    std::vector<detail::Ring> rings;
+    for (const double radius : radii) {
+        rings.push_back(lay_out(radius, radius + width, runs));
+    }
+    const auto side = static_cast<std::size_t>(2 * rings.back().reach + 1);
+    const auto scratch = detail::make_scratch<float>(kernels.sky_scratch(side * side + detail::longest_ring_run));
     kernels.ring_medians({
         .image = image.data,
         .n_row = image.n_row,
@@ -102,13 +153,12 @@ void ring_medians(View2<const float> image, View1<const std::int64_t> row, View1
         .row = row.data,
         .column = column.data,
         .n_star = n_star,
-        .inner = inner,
-        .outer = outer,
-        .reach = reach,
+        .ring = rings.data(),
+        .ring_of = ring_of.data(),
+        .run = runs.data(),
         .sigma = sigma,
         .median = median.data,
         .count = count.data,
-        .shape = shape.get(),
         .scratch = scratch.get(),
     });
 }

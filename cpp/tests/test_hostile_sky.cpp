@@ -74,10 +74,12 @@ TEST(hostile_ring_medians) {
         const auto place = [&](std::size_t) { return a.once_in(500) ? a.number() : double(a.below(60)); };
         const auto row = a.vector<const std::int64_t>(n_star, place);
         const auto column = a.vector<const std::int64_t>(a.near(n_star), place);
-        const double inner = a.setting(0.5 * double(a.below(9))), outer = a.setting(1.0 + 0.5 * double(a.below(30)));
+        const auto inner = a.vector<const double>(
+            a.near(n_star), [&](std::size_t) { return a.once_in(500) ? a.number() : 0.5 * double(a.below(9)); });
+        const double width = a.setting(1.0 + 0.5 * double(a.below(30)));
         const auto median = a.vector<float>(a.near(n_star));
         const auto count = a.vector<std::int32_t>(a.near(n_star));
-        ring_medians(image, row, column, inner, outer, sigma_of(a), median, count);
+        ring_medians(image, row, column, inner, width, sigma_of(a), median, count);
     });
     // Stars at the ends of the numbers.
     const float pixel = 1.0f;
@@ -87,7 +89,8 @@ TEST(hostile_ring_medians) {
         float median = 7.0f;
         std::int32_t count = 7;
         const auto call = [&](const std::int64_t& row, const std::int64_t& column) {
-            ring_medians({&pixel, 1, 1}, {&row, 1}, {&column, 1}, 1.0, 4.0, 3.0, {&median, 1}, {&count, 1});
+            const double inner = 1.0;
+            ring_medians({&pixel, 1, 1}, {&row, 1}, {&column, 1}, {&inner, 1}, 3.0, 3.0, {&median, 1}, {&count, 1});
         };
         if (far == -(std::int64_t{1} << 30)) {
             call(far, near);

@@ -124,15 +124,21 @@ TEST(rings_hold_the_pixels_at_their_distance_and_on_the_image) {
             const std::size_t n = row.size();
             std::vector<float> median(n, -7.0f);
             std::vector<std::int32_t> count(n, -7);
-            ring_medians({image.data(), n_row, n_col}, {row.data(), n}, {column.data(), n}, inner, outer, 3.0,
-                         {median.data(), n}, {count.data(), n});
+            // Every third star has a wider ring, every fifth one without a hole.
+            std::vector<double> from(n, inner);
+            for (std::size_t i = 0; i < n; ++i) {
+                from[i] = i % 5 == 4 ? 0.0 : i % 3 == 2 ? inner + 2.5 : inner;
+            }
+            const double width = outer - inner;
+            ring_medians({image.data(), n_row, n_col}, {row.data(), n}, {column.data(), n}, {from.data(), n}, width,
+                         3.0, {median.data(), n}, {count.data(), n});
             for (std::size_t i = 0; i < n; ++i) {
                 std::vector<float> pixels;
                 for (std::int64_t y = 0; y < std::int64_t(n_row); ++y) {
                     for (std::int64_t x = 0; x < std::int64_t(n_col); ++x) {
                         const double distance =
                             std::sqrt(double((y - row[i]) * (y - row[i]) + (x - column[i]) * (x - column[i])));
-                        if (distance >= inner && distance < outer) {
+                        if (distance >= from[i] && distance < from[i] + width) {
                             pixels.push_back(image[std::size_t(y) * n_col + std::size_t(x)]);
                         }
                     }
@@ -233,11 +239,16 @@ TEST(what_does_not_fit_is_refused) {
                  boxes(edges, 3.0, {{line.data(), 4, 5}, {start.data(), 4}, {weight.data(), 1, 3}}));
     CHECK_THROWS(std::invalid_argument, "expected",
                  boxes(edges, 3.0, {{line.data(), 4, 4}, {start.data(), 4}, {weight.data(), 1, 4}}));
-    const auto rings = [&](std::int64_t place, double inner, double outer) {
-        ring_medians(pixels, {&place, 1}, {&place, 1}, inner, outer, 3.0, {median.data(), 1}, {count.data(), 1});
+    const auto rings = [&](std::int64_t place, double inner, double width) {
+        ring_medians(pixels, {&place, 1}, {&place, 1}, {&inner, 1}, width, 3.0, {median.data(), 1}, {count.data(), 1});
     };
     rings(2, 0.0, 2.0);
-    CHECK_THROWS(std::invalid_argument, "expected", rings(2, 2.0, 2.0));
+    CHECK_THROWS(std::invalid_argument, "expected", rings(2, 2.0, 0.0));
+    CHECK_THROWS(std::invalid_argument, "expected", rings(2, 4095.0, 2.0));
+    CHECK_THROWS(std::invalid_argument, "expected", rings(2, std::nan(""), 2.0));
+    CHECK_THROWS(std::invalid_argument, "inner",
+                 ring_medians(pixels, {start.data(), 1}, {start.data(), 1}, {}, 2.0, 3.0, {median.data(), 1},
+                              {count.data(), 1}));
     CHECK_THROWS(std::invalid_argument, "expected", rings(2, -1.0, 2.0));
     CHECK_THROWS(std::invalid_argument, "expected", rings(2, 0.0, std::nan("")));
     CHECK_THROWS(std::invalid_argument, "expected", rings(2, 0.0, 1e6));

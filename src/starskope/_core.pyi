@@ -111,13 +111,13 @@ def ring_medians(
     image: NDArray[np.float32],
     row: NDArray[np.int64],
     column: NDArray[np.int64],
-    inner: float,
-    outer: float,
+    inner: NDArray[np.float64],
+    width: float,
     sigma: float,
     median: NDArray[np.float32],
     count: NDArray[np.int32],
 ) -> None:
-    """Write the clipped median of the pixels with ``inner <= distance < outer`` of each star, and how many survived."""
+    """Write the clipped median of the pixels with ``inner <= distance < inner + width``, and how many survived."""
 
 def subtract_surface(
     image: NDArray[np.float32] | None,

@@ -31,16 +31,19 @@ struct Surface {
 void box_medians(View2<const float> image, View1<const std::int64_t> rows, View1<const std::int64_t> columns,
                  const Surface& surface, double sigma, View2<float> median, View2<std::int32_t> count);
 
-// The same of the pixels around each star with inner <= distance < outer.
+// The same of the pixels around each star with inner <= distance < inner + width. Fastest where neighbours follow each
+// other; few distinct radii need little memory.
 //
 // image   (n_row, n_col)
 // row     (n_star,)  the pixel that the ring lies around; may be off the image, by at most 2^30
 // column  (n_star,)
-// inner, outer       0 <= inner < outer <= max_ring_radius
+// inner   (n_star,)  0 or more
+// width              above 0; inner + width <= max_ring_radius
 // median  (n_star,)  written; NaN where no pixel is
 // count   (n_star,)  written
 void ring_medians(View2<const float> image, View1<const std::int64_t> row, View1<const std::int64_t> column,
-                  double inner, double outer, double sigma, View1<float> median, View1<std::int32_t> count);
+                  View1<const double> inner, double width, double sigma, View1<float> median,
+                  View1<std::int32_t> count);
 
 inline constexpr double max_ring_radius = 4096.0;
 

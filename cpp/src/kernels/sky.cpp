@@ -5,43 +5,43 @@
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
-// Half the width of a disc at each row: columns with a distance below `radius`, -1 for none.
-void disc(double radius, int64_t reach, int32_t* width) {
-    for (int64_t dy = -reach; dy <= reach; ++dy) {
-        int64_t dx = -1;
-        while (dx < reach && __builtin_sqrt(double(dy * dy + (dx + 1) * (dx + 1))) < radius) {
-            ++dx;
+// Copies what is on the image of the pixels around a star; returns their number.
+STARSKOPE_INLINE size_t copy_ring(const RingMediansJob& job, const Ring& ring, int64_t row, int64_t column, float* to) {
+    const RingRun* const runs = job.run + ring.first_run;
+    const size_t n_run = ring.last_run - ring.first_run;
+    const int64_t n_row = int64_t(job.n_row), n_col = int64_t(job.n_col);
+    size_t n = 0;
+    if (row >= ring.reach && row + ring.reach < n_row && column >= ring.reach &&
+        column + ring.reach + int64_t(longest_ring_run) <= n_col) {
+        const float* const centre = job.image + size_t(row) * job.row_stride + size_t(column);
+        const int64_t stride = int64_t(job.row_stride);
+        for (size_t k = 0; k < n_run; ++k) {
+            const float* const from = centre + (int64_t(runs[k].dy) * stride + int64_t(runs[k].dx));
+            __builtin_memcpy(to + n, from, longest_ring_run * sizeof(float));
+            n += size_t(runs[k].n);
         }
-        width[dy + reach] = int32_t(dx);
+        return n;
     }
-}
-
-// Copies columns first..last of a row, those on the image.
-STARSKOPE_INLINE size_t copy_run(const RingMediansJob& job, int64_t row, int64_t first, int64_t last, float* to) {
-    first = first < 0 ? 0 : first;
-    last = last >= int64_t(job.n_col) ? int64_t(job.n_col) - 1 : last;
-    if (last < first) {
-        return 0;
-    }
-    const size_t n = size_t(last - first + 1);
-    const float* from = job.image + size_t(row) * job.row_stride + size_t(first);
-    if (size_t(first) + padded_size(n) <= job.n_col) {
-        for (size_t i = 0; i < n; i += lanes) {
-            store(to + i, load<Floats>(from + i));
+    for (size_t k = 0; k < n_run; ++k) {
+        const int64_t y = row + runs[k].dy, left = column + runs[k].dx, right = left + runs[k].n;
+        const int64_t first = left < 0 ? 0 : left, last = right < n_col ? right : n_col;
+        if (y >= 0 && y < n_row && first < last) {
+            const float* const from = job.image + size_t(y) * job.row_stride + size_t(first);
+            __builtin_memcpy(to + n, from, size_t(last - first) * sizeof(float));
+            n += size_t(last - first);
         }
-    } else {
-        __builtin_memcpy(to, from, n * sizeof(float));
     }
     return n;
 }
 
 // Stars lie anywhere: the rows around the next one are fetched while this one is worked on.
 STARSKOPE_INLINE void fetch(const RingMediansJob& job, size_t star) {
-    const int64_t left = job.column[star] - job.reach, right = job.column[star] + job.reach;
+    const int64_t reach = job.ring[job.ring_of[star]].reach;
+    const int64_t left = job.column[star] - reach, right = job.column[star] + reach;
     if (left < 0 || right >= int64_t(job.n_col)) {
         return;
     }
-    const int64_t top = job.row[star] - job.reach, bottom = job.row[star] + job.reach;
+    const int64_t top = job.row[star] - reach, bottom = job.row[star] + reach;
     for (int64_t row = top < 0 ? 0 : top; row <= bottom && row < int64_t(job.n_row); ++row) {
         const float* const at = job.image + size_t(row) * job.row_stride;
         for (int64_t column = left; column < right; column += 16) {
@@ -99,31 +99,15 @@ void box_medians(const BoxMediansJob& job) {
 }
 
 void ring_medians(const RingMediansJob& job) {
-    int32_t* const outer = job.shape;
-    int32_t* const inner = job.shape + (2 * job.reach + 1);
-    disc(job.outer, job.reach, outer);
-    disc(job.inner, job.reach, inner);
-    const size_t side = size_t(2 * job.reach + 1);
-    float* const x = job.scratch;
-    float* const spare = x + padded_size(side * side) + 2 * block;
     for (size_t star = 0; star < job.n_star; ++star) {
         if (star + 1 < job.n_star) {
             fetch(job, star + 1);
         }
-        size_t n = 0;
-        for (int64_t dy = -job.reach; dy <= job.reach; ++dy) {
-            const int64_t row = job.row[star] + dy, column = job.column[star];
-            const int64_t to = outer[dy + job.reach], from = inner[dy + job.reach];
-            if (row < 0 || row >= int64_t(job.n_row) || to < 0) {
-                continue;
-            }
-            if (from < 0) {
-                n += copy_run(job, row, column - to, column + to, x + n);
-            } else {
-                n += copy_run(job, row, column - to, column - from - 1, x + n);
-                n += copy_run(job, row, column + from + 1, column + to, x + n);
-            }
-        }
+        const Ring& ring = job.ring[job.ring_of[star]];
+        const size_t side = size_t(2 * ring.reach + 1);
+        float* const x = job.scratch;
+        float* const spare = x + padded_size(side * side + longest_ring_run) + 2 * block;
+        size_t n = copy_ring(job, ring, job.row[star], job.column[star], x);
         pad(x, n);
         n = finite_values(x, n);
         const ClippedMedian found = clipped_median(x, n, job.sigma, spare, {});

@@ -30,6 +30,21 @@ struct BoxMediansJob {
     float* scratch; // 64-byte aligned, sky_scratch(pixels of the largest box) floats
 };
 
+constexpr size_t longest_ring_run = 16;
+
+// Neighbouring pixels of a ring, from (dy, dx) of its centre on.
+struct RingRun {
+    int32_t dy;
+    int32_t dx;
+    int32_t n; // 1 to longest_ring_run
+};
+
+struct Ring {
+    size_t first_run;
+    size_t last_run; // the one after the last
+    int64_t reach;   // the last row or column from the centre that the ring may touch
+};
+
 struct RingMediansJob {
     const float* image; // (n_row, n_col), rows row_stride apart
     size_t n_row;
@@ -38,14 +53,13 @@ struct RingMediansJob {
     const int64_t* row; // (n_star,) within 2^30 of the image
     const int64_t* column;
     size_t n_star;
-    double inner;
-    double outer;
-    int64_t reach; // the last row above or below the star that the ring may touch
+    const Ring* ring;
+    const uint32_t* ring_of; // (n_star,)
+    const RingRun* run;
     double sigma;
     float* median; // (n_star,)
     int32_t* count;
-    int32_t* shape; // 2 (2 reach + 1) integers of scratch
-    float* scratch; // 64-byte aligned, sky_scratch((2 reach + 1)^2) floats
+    float* scratch; // 64-byte aligned, sky_scratch((2 reach + 1)^2 + longest_ring_run) of the largest, in floats
 };
 
 struct SurfaceJob {

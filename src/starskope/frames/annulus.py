@@ -69,14 +69,13 @@ def ring_levels(image: Image, row: Array, column: Array, inner: Array, width: fl
     n_row, n_col = image.shape
     with np.errstate(invalid="ignore"):
         near = (row > -1e4) & (row < n_row + 1e4) & (column > -1e4) & (column < n_col + 1e4)
-    whole_inner = np.ceil(inner)
-    for first in np.unique(whole_inner[near]):
-        same = np.flatnonzero(near & (whole_inner == first))
-        same = same[np.argsort(row[same], kind="stable")]  # from top to bottom: neighbours share lines of the cache
-        y, x = (np.rint(place[same]).astype(np.int64) for place in (row, column))
-        median, survivors = np.empty(same.size, np.float32), np.empty(same.size, np.int32)
-        _core.ring_medians(image, y, x, first, first + width, 3.0, median, survivors)
-        enough = survivors >= _MIN_PIXELS
-        level[same] = np.where(enough, median, 0.0)
-        count[same] = np.where(enough, survivors, 0)
+    # From top to bottom: neighbours share lines of the cache.
+    order = np.argsort(np.clip(row, -1e4, 3e4, where=near, out=np.zeros(n_star)).astype(np.int16), kind="stable")
+    order = order[near[order]]
+    y, x = (np.rint(place[order]).astype(np.int64) for place in (row, column))
+    median, survivors = np.empty(order.size, np.float32), np.empty(order.size, np.int32)
+    _core.ring_medians(image, y, x, np.ceil(inner[order]), float(width), 3.0, median, survivors)
+    enough = survivors >= _MIN_PIXELS
+    level[order] = np.where(enough, median, 0.0)
+    count[order] = np.where(enough, survivors, 0)
     return Ring(level, count)
