@@ -151,6 +151,18 @@ def test_nan_behind_the_sky_and_for_nan_and_no_mirror_image() -> None:
     np.testing.assert_allclose((ra_back - ra[on_ccd] + 180) % 360 - 180, 0, atol=1e-8)
 
 
+def test_where_the_search_begins_does_not_matter() -> None:
+    wcs = TanSip.from_header(sip_cards())
+    row, column = pixels(5000)
+    ra, dec = wcs.pixel_to_world(row, column)
+    plain = np.array(wcs.world_to_pixel(ra, dec))
+    for off in (0.0, 0.3, 40.0):
+        begun = wcs.world_to_pixel(ra, dec, near=(row + off, column - off))
+        np.testing.assert_allclose(begun, plain, rtol=0, atol=1e-9)
+    row[7] = np.nan  # nowhere on the other frame
+    np.testing.assert_allclose(wcs.world_to_pixel(ra, dec, near=(row, column)), plain, rtol=0, atol=1e-9)
+
+
 def test_any_shape_and_more_than_one_chunk() -> None:
     wcs = TanSip.from_header(sip_cards())
     row, column = pixels(10_007)

@@ -78,10 +78,13 @@ class Targets:
         """Number of stars."""
         return self.radius.size
 
-    def positions(self, wcs: TanSip | None) -> tuple[Array, Array] | None:
-        """Row and column of every star on a frame; None where neither its WCS nor fixed pixels place them."""
+    def positions(self, wcs: TanSip | None, near: tuple[Array, Array] | None = None) -> tuple[Array, Array] | None:
+        """Row and column of every star on a frame; None where neither its WCS nor fixed pixels place them.
+
+        `near` tells positions on another frame.
+        """
         if wcs is not None and self.ra is not None and self.dec is not None:
-            return wcs.world_to_pixel(self.ra, self.dec)
+            return wcs.world_to_pixel(self.ra, self.dec, near=near)
         if self.row is not None and self.column is not None:
             return self.row, self.column
         return None

@@ -26,8 +26,9 @@ Array = NDArray[np.float64]
 
 _MAX_STEPS = 12
 # Newton squares its error: with slopes that change by K per pixel (4e-5 on TESS, never near 1e3), a step of s leaves
-# K s**2, so a last step below 1e-6 leaves less than 1e-9 pixel.
+# K s**2, so a last step below 1e-6 leaves less than 1e-9 pixel. Slopes from S pixels away leave K S s.
 _LAST_STEP_PX = 1e-6
+_SAME_SLOPES_PX = 1.0
 _CHUNK = 4096  # positions per pass, so that the temporaries of one pass stay in cache
 
 
@@ -165,13 +166,17 @@ class TanSip:
         """
         return _in_chunks(self._pixel_to_world, row, column)
 
-    def world_to_pixel(self, ra: ArrayLike, dec: ArrayLike) -> tuple[Array, Array]:
+    def world_to_pixel(
+        self, ra: ArrayLike, dec: ArrayLike, *, near: tuple[Array, Array] | None = None
+    ) -> tuple[Array, Array]:
         """Map the sky to pixels by Newton's method on the forward distortion.
 
         Parameters
         ----------
         ra, dec : array_like, any one shape, float64
             ICRS degrees.
+        near : tuple of ndarray, same shape, float64, optional
+            Row and column of each star on another frame of the same pointing: where to begin. Costs half as much.
 
         Returns
         -------
@@ -182,9 +187,9 @@ class TanSip:
 
         Notes
         -----
-        Three steps on a TESS CCD; about 0.2 us per star.
+        Three steps on a TESS CCD, one of them with slopes; about 0.15 us per star.
         """
-        return _in_chunks(self._world_to_pixel, ra, dec)
+        return _in_chunks(self._world_to_pixel, ra, dec, *(near or ()))
 
     def shifted(self, d_row: float, d_column: float) -> TanSip:
         """Give this WCS for a frame on which every star lies (d_row, d_column) pixels further."""
@@ -239,7 +244,7 @@ class TanSip:
         dec = np.degrees(np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, toward)))
         return np.mod(ra, 360.0), dec
 
-    def _world_to_pixel(self, ra: Array, dec: Array) -> tuple[Array, Array]:
+    def _world_to_pixel(self, ra: Array, dec: Array, *near: Array) -> tuple[Array, Array]:
         dec0 = np.radians(self.crval[1])
         turn, dec = np.radians(ra - self.crval[0]), np.radians(dec)
         across, sin_dec = np.cos(dec), np.sin(dec)
@@ -248,26 +253,33 @@ class TanSip:
         scale = np.degrees(1.0) / np.where(z > 1e-9, z, np.nan)
         xi, eta = x * scale, (np.cos(dec0) * sin_dec - np.sin(dec0) * toward) * scale
         back = np.linalg.inv(self.cd)
-        u, v = self._undistort(back[0, 0] * xi + back[0, 1] * eta, back[1, 0] * xi + back[1, 1] * eta)
+        u_sky, v_sky = back[0, 0] * xi + back[0, 1] * eta, back[1, 0] * xi + back[1, 1] * eta
+        start = None
+        if near and np.isfinite(near).all():
+            start = near[1] - self.crpix[1], near[0] - self.crpix[0]
+        u, v = self._undistort(u_sky, v_sky, start)
         return v + self.crpix[0], u + self.crpix[1]
 
-    def _undistort(self, u_sky: Array, v_sky: Array) -> tuple[Array, Array]:
+    def _undistort(self, u_sky: Array, v_sky: Array, start: tuple[Array, Array] | None) -> tuple[Array, Array]:
         """Solve u + A(u, v) = u_sky, v + B(u, v) = v_sky; NaN where the steps do not settle."""
         if not (np.any(self.a) or np.any(self.b)):
             return u_sky, v_sky
         largest = np.full(u_sky.shape, np.inf)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             # One cheap fixed-point step saves one of Newton's, which need the slopes too.
-            u, v = u_sky - _value(self.a, u_sky, v_sky), v_sky - _value(self.b, u_sky, v_sky)
+            u, v = start or (u_sky - _value(self.a, u_sky, v_sky), v_sky - _value(self.b, u_sky, v_sky))
             for _ in range(_MAX_STEPS):
-                a, a_u, a_v = _value_and_slopes(self.a, u, v)
-                b, b_u, b_v = _value_and_slopes(self.b, u, v)
+                if np.any(largest > _SAME_SLOPES_PX):
+                    a, a_u, a_v = _value_and_slopes(self.a, u, v)
+                    b, b_u, b_v = _value_and_slopes(self.b, u, v)
+                    a_u += 1.0
+                    b_v += 1.0
+                    determinant = a_u * b_v - a_v * b_u
+                    # Beyond a fold of the polynomial Newton would settle on a mirrored position.
+                    determinant[determinant <= 0.0] = np.nan
+                else:
+                    a, b = _value(self.a, u, v), _value(self.b, u, v)
                 off_u, off_v = u + a - u_sky, v + b - v_sky
-                a_u += 1.0
-                b_v += 1.0
-                determinant = a_u * b_v - a_v * b_u
-                # Beyond a fold of the polynomial Newton would settle on a mirrored position.
-                determinant[determinant <= 0.0] = np.nan
                 step_u = (off_u * b_v - off_v * a_v) / determinant
                 step_v = (off_v * a_u - off_u * b_u) / determinant
                 u -= step_u
@@ -301,15 +313,16 @@ def _terms(order: int) -> list[tuple[int, int]]:
     return [(p, q) for p in range(order + 1) for q in range(order + 1 - p)]
 
 
-def _in_chunks(function: Any, first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
+def _in_chunks(function: Any, first: ArrayLike, second: ArrayLike, *near: ArrayLike) -> tuple[Array, Array]:
     x, y = np.broadcast_arrays(np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
     shape, x, y = x.shape, x.ravel(), y.ravel()
     if not (np.isfinite(x).all() and np.isfinite(y).all()):  # an infinite angle is none, and must not warn
         x, y = np.where(np.isfinite(x), x, np.nan), np.where(np.isfinite(y), y, np.nan)
+    starts = [np.broadcast_to(np.asarray(place, dtype=np.float64), shape).ravel() for place in near]
     out = np.empty((2, x.size))
     for start in range(0, x.size, _CHUNK):
         part = slice(start, start + _CHUNK)
-        out[0, part], out[1, part] = function(x[part], y[part])
+        out[0, part], out[1, part] = function(x[part], y[part], *(place[part] for place in starts))
     return out[0].reshape(shape)[()], out[1].reshape(shape)[()]
 
 
