@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,11 +11,11 @@ import pytest
 from astropy.table import Table
 
 from starskope.errors import FrameError
-from starskope.frames.background import estimate_background
+from starskope.frames.background import estimate_background, fit_background
 from starskope.frames.clip import clip_series
 from starskope.frames.decode import Frame, decode_frame
 from starskope.frames.photometry import aperture_radius, expected_noise, measure, n_readout, read_noise
-from starskope.frames.reduce import BlockProduct, ReduceSettings, make_reference, reduce_block
+from starskope.frames.reduce import BlockProduct, BlockReduction, ReduceSettings, make_reference, reduce_block
 from starskope.frames.wcs import TanSip
 from starskope.synth import SectorConfig, SyntheticSector, check_light_curves, check_stack
 
@@ -67,14 +68,25 @@ def test_any_number_of_workers_gives_the_same_bytes_and_frames_stay_as_they_are(
     before = [frame.image.tobytes() for frame in frames]
     for workers in (2, 7):
         same_bytes(reduce_block(frames, stars, workers=workers), product)
-    scratch = np.full((N_FRAME + 3, *frames[0].image.shape), 7.0, np.float32)
-    same_bytes(reduce_block(frames, stars, workers=3, scratch=scratch), product)
-    assert (scratch[N_FRAME:] == 7.0).all()
-    for plane, frame in zip(scratch, frames, strict=False):
-        plane[:] = frame.image
-    lying = [replace(frame, image=plane) for plane, frame in zip(scratch, frames, strict=False)]
-    same_bytes(reduce_block(lying, stars, workers=3, scratch=scratch), product)
     assert [frame.image.tobytes() for frame in frames] == before
+
+
+def test_frames_that_may_be_overwritten_are_subtracted_where_they_lie(
+    frames: list[Frame], stars: Table, product: BlockProduct
+) -> None:
+    lying = [replace(frame, image=frame.image.copy()) for frame in frames]
+    lying[3].image.flags.writeable = False
+    block = BlockReduction(N_FRAME + 3, stars, shape=frames[0].image.shape, overwrite=True)
+    for k, frame in enumerate(lying):
+        block.add(k, frame)
+    same_bytes(block.finish(), product)
+    for k, (frame, one) in enumerate(zip(frames, lying, strict=True)):
+        background = fit_background(frame.image, frame.science)
+        kept = frame.image if k == 3 else background.subtracted_from(frame.image, np.empty_like(frame.image))
+        assert one.image.tobytes() == kept.tobytes()
+    planes = [weakref.ref(one.image) for one in lying]
+    del lying, frame, one
+    assert not any(plane() is not None for plane in planes)  # the block, which is still there, has let go of them
 
 
 def test_photometry_is_that_of_its_parts(frames: list[Frame], stars: Table, product: BlockProduct) -> None:
@@ -288,7 +300,3 @@ def test_wrong_use_is_told(frames: list[Frame]) -> None:
         reduce_block(frames[:1], Table({"tic_id": [1]}))
     with pytest.raises(ValueError, match=r"radius = -1\.0"):
         reduce_block(frames[:1], {"row": [1.0], "column": [1.0]}, ReduceSettings(radius=-1.0))
-    with pytest.raises(ValueError, match="scratch holds 1 frames"):
-        reduce_block(frames[:2], scratch=np.empty((1, *frames[0].image.shape), np.float32))
-    with pytest.raises(ValueError, match="expected contiguous float32"):
-        reduce_block(frames[:2], scratch=np.empty((2, 5, 5), np.float32))

@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from starskope.archive.ffis import find_ffis_async
 from starskope.archive.field import footprint_from_wcs
 from starskope.archive.footprint import Footprint
@@ -329,16 +326,16 @@ class _CcdRun:
         arrivals = Arrivals(self.frames.names, self.shape, self.place, exposures, self.progress)
         self.progress.start("frames", len(self.frames), done=len(self.frames) - len(wanted))
         in_flight = self.config.options.bytes_in_flight
-        arriving = stream(self.source, wanted, bytes_in_flight=in_flight, workers=self.config.workers)
+        held = 4 * self.shape[0] * self.shape[1] * min(self.config.block_frames, len(wanted))
+        arriving = stream(self.source, wanted, bytes_in_flight=in_flight, bytes_held=held, workers=self.config.workers)
         reducing: list[asyncio.Task[None]] = []
         storing: asyncio.Task[None] | None = None
         # No more planes wait for a thread than there are threads; what follows them stays in flight.
         threads = asyncio.Semaphore(resolve_workers(self.config.workers))
-        scratch = np.empty((min(self.config.block_frames, len(wanted)), *self.shape), np.float32)
         try:
             async with aclosing(arriving):
                 for number in pending:
-                    block = self._begin_block(reference, stars, scratch)
+                    block = self._begin_block(reference, stars)
                     left_out: list[LeftOut] = []
                     for index in self._indices(number):
                         await threads.acquire()
@@ -354,7 +351,7 @@ class _CcdRun:
                             threads.release()
                     for task in reducing:
                         await task
-                    # The scratch is free again when this is done, and the next frames need not wait for the disk.
+                    # The planes are free again when this is done, and the next frames need not wait for the disk.
                     product = await beside(block.finish) if reducing else None
                     reducing.clear()
                     if storing is not None:
@@ -367,10 +364,9 @@ class _CcdRun:
             await asyncio.gather(*unfinished, return_exceptions=True)
             self.progress.close()
 
-    def _begin_block(self, reference: Reference, stars: Table, scratch: NDArray[np.float32]) -> BlockReduction:
-        return BlockReduction(
-            len(scratch), stars, self.reduction, reference, self.config.workers, shape=self.shape, scratch=scratch
-        )
+    def _begin_block(self, reference: Reference, stars: Table) -> BlockReduction:
+        n_frame, workers = self.config.block_frames, self.config.workers
+        return BlockReduction(n_frame, stars, self.reduction, reference, workers, shape=self.shape, overwrite=True)
 
     async def _store(
         self, number: int, product: BlockProduct | None, left_out: Sequence[LeftOut], arrivals: Arrivals

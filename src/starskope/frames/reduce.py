@@ -2,8 +2,8 @@
 
 Owns the order of the steps (quality, background, world coordinates, apertures, clipped stack) and which frame serves as
 reference for one without world coordinates. Pure: frames in, arrays out, nothing awaited, read or written, inputs left
-as they are (frames that lie in the scratch array aside); the result depends on the frames and the settings alone, never
-on the number of workers.
+as they are (unless they may be overwritten); the result depends on the frames and the settings alone, never on the
+number of workers.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ NO_POSITIONS = "no photometry: neither the frame nor another one has a WCS that 
 
 @dataclass(eq=False)
 class _Reduced:
-    """What is known of a frame whose pixels lie in the cube: the frame without them, and what came of it."""
+    """What is known of a frame: the frame without its pixels, these less their background, and what came of it."""
 
     frame: Frame
+    image: Image | None
     used: bool
     measured: bool
     reason: str
@@ -71,7 +72,6 @@ def reduce_block(
     workers: int = 1,
     *,
     shape: tuple[int, int] | None = None,
-    scratch: Image | None = None,
 ) -> BlockProduct:
     """Reduce a block of frames.
 
@@ -79,7 +79,7 @@ def reduce_block(
     ----------
     frames : sequence of Frame
         In index order.
-    stars, settings, reference, workers, scratch
+    stars, settings, reference, workers
         As `BlockReduction` takes them.
     shape : tuple of int, optional
         (n_row, n_col) of the series; without it that of most frames of the block.
@@ -95,7 +95,7 @@ def reduce_block(
 
     Notes
     -----
-    Memory: the frames, as much again for the subtracted frames unless they lie in `scratch`, two planes per worker.
+    Memory: the frames, as much again for the subtracted frames, two planes per worker.
     """
     if not frames:
         raise ValueError("a block needs at least one frame")
@@ -105,7 +105,7 @@ def reduce_block(
         whole = [frame.image.shape for frame, is_good in zip(frames, good, strict=True) if is_good]
         shape = (whole or [frames[0].image.shape])[0]
         shape = (shape[0], shape[1])
-    block = BlockReduction(len(frames), stars, settings, reference, workers, shape=shape, scratch=scratch)
+    block = BlockReduction(len(frames), stars, settings, reference, workers, shape=shape)
     map_ranges(lambda k, _stop: block.add(k, frames[k]), len(frames), 1, workers)
     return block.finish()
 
@@ -127,14 +127,14 @@ class BlockReduction:
         Threads; -1 for the CPUs of this process. Results have the same bytes for any number.
     shape : tuple of int
         (n_row, n_col) of the series.
-    scratch : ndarray, shape (>= n_frame, n_row, n_col), float32, optional
-        Where to put the background-subtracted frames; overwritten, and free again after `finish`. Frame ``k`` may lie
-        in ``scratch[k]``: it is then subtracted where it lies. A new array of that size without it.
+    overwrite : bool
+        Subtract the background where the pixels of a frame lie, and hold on to them until `finish`; new memory without
+        it.
 
     Notes
     -----
     Background, subtraction and apertures of a frame follow each other while it is in the cache; a block at a time, the
-    apertures would wait for memory.
+    apertures would wait for memory. To write a subtracted frame elsewhere costs as much as to read it twice.
     """
 
     def __init__(
@@ -146,17 +146,18 @@ class BlockReduction:
         workers: int = 1,
         *,
         shape: tuple[int, int],
-        scratch: Image | None = None,
+        overwrite: bool = False,
     ) -> None:
         self._settings = settings or ReduceSettings()
         self._targets = Targets.from_table(stars, self._settings.radius)
         self._reference, self._workers, self._shape = reference, workers, shape
-        self._cube = _cube(scratch, n_frame, shape)
+        self._overwrite = overwrite
+        self._near = self._targets.positions(reference.wcs) if reference is not None else None
         self._light = [np.full((n_frame, self._targets.n_star), np.nan, np.float32) for _ in range(5)]
         self._frames: dict[int, _Reduced] = {}
 
     def add(self, k: int, frame: Frame) -> None:
-        """Reduce frame `k` of the block as far as that needs no other; the frame is not kept.
+        """Reduce frame `k` of the block as far as that needs no other.
 
         Called from several threads at a time, once for each of the first places, which are in index order.
         """
@@ -165,12 +166,14 @@ class BlockReduction:
             [frame], shape=self._shape, excluded=settings.excluded, min_finite=settings.min_finite
         )
         bare = replace(frame, image=np.broadcast_to(_MISSING, frame.image.shape))
-        self._frames[k] = one = _Reduced(bare, bool(used[0]), bool(measured[0]), reasons[0], frame.note)
+        self._frames[k] = one = _Reduced(bare, None, bool(used[0]), bool(measured[0]), reasons[0], frame.note)
         if not one.measured:
-            self._cube[k] = np.nan
             return
         one.model = fit_background(frame.image, frame.science, box=settings.box)
-        one.model.subtracted_from(frame.image, self._cube[k])
+        in_place = self._overwrite and frame.image.flags.writeable and frame.image.flags.c_contiguous
+        one.image = one.model.subtracted_from(
+            frame.image, frame.image if in_place else np.empty(self._shape, np.float32)
+        )
         if has_wcs(frame.header):
             try:
                 one.wcs = TanSip.from_header(frame.header)
@@ -182,11 +185,10 @@ class BlockReduction:
     def finish(self) -> BlockProduct:
         """Do what needs all frames: world coordinates that are missing, restless frames, the clipped stack."""
         frames = [self._frames[k] for k in range(len(self._frames))]
-        cube = self._cube[: len(frames)]
         self._leave_out_repeated(frames)
         lacking = [k for k, one in enumerate(frames) if one.measured and one.wcs is None]
         if lacking:
-            _borrow_coordinates(frames, lacking, cube, self._reference, self._workers)
+            _borrow_coordinates(frames, lacking, self._reference, self._workers)
             map_ranges(lambda i, _stop: self._photograph(lacking[i]), len(lacking), 1, self._workers)
         used = np.array([one.used for one in frames])
         product = BlockProduct.measured_only(
@@ -208,9 +210,11 @@ class BlockReduction:
             if one.measured and self._targets.n_star:
                 no_light = "" if one.photographed else NO_POSITIONS
                 product.reasons[k] = one.no_photometry or product.reasons[k] or no_light
-            if one.measured and not used[k]:
-                cube[k] = np.nan  # flagged frames are measured, and stay out of the stack
-        self._stack(product, frames, cube)
+            if not used[k]:
+                one.image = None  # flagged frames are measured, and stay out of the stack
+        self._stack(product, frames)
+        for one in frames:
+            one.image = None
         return product
 
     def _leave_out_repeated(self, frames: Sequence[_Reduced]) -> None:
@@ -224,21 +228,21 @@ class BlockReduction:
                 one.used = one.measured = one.photographed = False
                 one.reason = f"same start time as frame {first.index} ({first.name}): a duplicate"
                 one.note, one.wcs, one.model, one.no_photometry = one.frame.note, None, None, ""
-                self._cube[k] = np.nan
+                one.image = None
                 for values in self._light:
                     values[k] = np.nan
 
     def _photograph(self, k: int) -> None:
         """Measure the stars on a frame, if they can be placed."""
-        one, targets, image = self._frames[k], self._targets, self._cube[k]
-        placed = targets.positions(one.wcs) if targets.n_star else None
-        if placed is None or one.model is None:
+        one, targets = self._frames[k], self._targets
+        placed = targets.positions(one.wcs, self._near) if targets.n_star else None
+        if placed is None or one.model is None or one.image is None:
             return
         row, column = placed
         header = one.frame.header
         try:
             got = photometry.measure(
-                image,
+                one.image,
                 one.model.at(row, column),
                 row,
                 column,
@@ -256,10 +260,11 @@ class BlockReduction:
         for values, mine in zip(self._light, found, strict=True):
             values[k] = mine
 
-    def _stack(self, product: BlockProduct, frames: Sequence[_Reduced], cube: Image) -> None:
+    def _stack(self, product: BlockProduct, frames: Sequence[_Reduced]) -> None:
         settings, used = self._settings, product.used
+        planes = [one.image for one in frames if one.image is not None]
         clipped = clip_series(
-            cube,
+            planes or [np.full(self._shape, np.nan, np.float32)],
             method=settings.method,
             sigma=settings.sigma,
             max_iters=settings.max_iters,
@@ -276,20 +281,8 @@ class BlockReduction:
         product.header = _header(first.frame.header, first.wcs)
 
 
-def _cube(scratch: Image | None, n_frame: int, shape: tuple[int, int]) -> Image:
-    if scratch is None:
-        return np.empty((n_frame, *shape), dtype=np.float32)
-    if scratch.dtype != np.float32 or not scratch.flags.c_contiguous or scratch.shape[1:] != shape:
-        raise ValueError(
-            f"scratch has {scratch.dtype} {scratch.shape}, expected contiguous float32 (n, {shape[0]}, {shape[1]})"
-        )
-    if len(scratch) < n_frame:
-        raise ValueError(f"scratch holds {len(scratch)} frames, the block has {n_frame}")
-    return scratch[:n_frame]
-
-
 def _borrow_coordinates(
-    frames: Sequence[_Reduced], missing: Sequence[int], cube: Image, reference: Reference | None, workers: int
+    frames: Sequence[_Reduced], missing: Sequence[int], reference: Reference | None, workers: int
 ) -> None:
     """Find the WCS of frames that have none: the nearest frame's of the block, else the reference's."""
     known = [k for k, one in enumerate(frames) if one.wcs is not None]
@@ -302,9 +295,9 @@ def _borrow_coordinates(
 
     def guide(start: int, _stop: int) -> None:
         k = sources[start]
-        frame, wcs = frames[k].frame, frames[k].wcs
-        if wcs is not None:
-            guides[k] = make_guides(frame.index, frame.name, wcs, cube[k], frame.science)
+        frame, wcs, image = frames[k].frame, frames[k].wcs, frames[k].image
+        if wcs is not None and image is not None:
+            guides[k] = make_guides(frame.index, frame.name, wcs, image, frame.science)
 
     map_ranges(guide, len(sources), 1, workers)
 
@@ -312,10 +305,10 @@ def _borrow_coordinates(
         k = missing[start]
         one = frames[k]
         source = guides[nearest[k]] if k in nearest else reference
-        if source is None:
+        if source is None or one.image is None:
             one.note = _joined(one.note, "no WCS, and no frame to take one from")
             return
-        one.wcs, note = solve_wcs(cube[k], source)
+        one.wcs, note = solve_wcs(one.image, source)
         one.note = _joined(one.note, note)
 
     map_ranges(solve, len(missing), 1, workers)
@@ -333,12 +326,16 @@ def _mean_background(models: Sequence[Background | None], shape: tuple[int, int]
             rows, columns = model.science
             key = (model.levels.shape, rows.start, rows.stop, columns.start, columns.stop)
             groups.setdefault(key, []).append(model)
-    n_model = sum(len(group) for group in groups.values())
-    mean = np.full(shape, np.nan, dtype=np.float32)
-    for number, group in enumerate(groups.values()):
-        levels = np.mean([model.levels for model in group], axis=0)
-        plane = Background(shape, group[0].science, levels).plane() * np.float32(len(group) / n_model)
-        mean = plane if number == 0 else mean + plane
+    planes = [
+        (len(group), Background(shape, group[0].science, np.mean([one.levels for one in group], axis=0)).plane())
+        for group in groups.values()
+    ]
+    if len(planes) == 1:
+        return planes[0][1]
+    n_model = sum(n for n, _ in planes)
+    mean = np.full(shape, np.nan if n_model == 0 else 0.0, dtype=np.float32)
+    for n, plane in planes:
+        mean += plane * np.float32(n / n_model)
     return mean
 
 

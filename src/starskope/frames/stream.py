@@ -41,6 +41,7 @@ async def stream(
     indices: Iterable[int],
     *,
     bytes_in_flight: int = _IN_FLIGHT,
+    bytes_held: int = 0,
     workers: int = 1,
     as_completed: bool = False,
 ) -> AsyncGenerator[tuple[int, Frame | Exception], None]:
@@ -54,6 +55,8 @@ async def stream(
     bytes_in_flight : int
         Bound on the bytes requested and not yet handed over; one frame is always allowed. A frame counts as its
         request.
+    bytes_held : int
+        Of frames that the reader holds before it lets go of them together: so much more memory is used again.
     workers : int
         Frames decoded at the same time where that cannot be done while they come; -1 for the CPUs of this process.
     as_completed : bool
@@ -75,12 +78,12 @@ async def stream(
     Every piece is decoded at once, still in the cache into which it was received: that costs a tenth of receiving it,
     and less than handing it to another thread. Pieces are received on the loop, and under TLS by threads, as one CPU
     cannot decipher what a server sends. Planes are made in memory that is used again when their reader lets go of them;
-    no more of it than `bytes_in_flight` is kept.
+    no more of it than `bytes_in_flight` and `bytes_held` is kept.
     """
     if bytes_in_flight < 1:
         raise ValueError(f"bytes_in_flight = {bytes_in_flight}: expected at least 1")
     decoders = asyncio.Semaphore(parallel.resolve_workers(workers))
-    pool = PlanePool(bytes_in_flight)
+    pool = PlanePool(bytes_in_flight + bytes_held)
 
     async def produce(index: int) -> Frame | Exception:
         coming = Decoding(index, source.names[index], pool)
