@@ -57,6 +57,8 @@ def block_arrays(product: BlockProduct | None, left_out: Sequence[LeftOut]) -> d
     }
     if product is not None:
         arrays |= product.arrays()
+        # As narrow as the frames of a block allow: three quarters of the plane, which is written, summed and read back.
+        arrays["count"] = product.count.astype(np.min_scalar_type(len(product.index)))
         arrays["n_used"] = np.array(product.n_used)
         arrays["reason"] = np.array(product.reasons, dtype=np.str_)
         arrays["note"] = np.array(product.notes, dtype=np.str_)
@@ -133,7 +135,7 @@ class _Blocks(Sequence[Any]):
         with self._journal.block(self._numbers[place]) as block:
             return Stack(
                 block["image"],
-                block["count"],
+                block["count"].astype(np.int32),
                 block["std"],
                 block["background_image"],
                 json.loads(str(block["header"])),
