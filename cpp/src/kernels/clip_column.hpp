@@ -7,14 +7,19 @@ namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
 constexpr double infinity = __builtin_inf();
-constexpr double far_part = 0.8;               // of the limits: what lies beyond may be dropped, now or later
-constexpr size_t tile_bytes = size_t{3} << 17; // of the second cache that a tile may fill; the next one fills as much
+constexpr double far_part = 0.8; // of the limits: what lies beyond may be dropped, now or later
 
-// Columns per tile: 64 series, fewer when time is long, at least one cache line.
+// Columns per tile. Where 64 series fit the second cache beside the next tile, they are it. Where they do not, width
+// counts: a row of few series takes as long to fetch as one of many, and columns are worked on one after the other,
+// from the third cache. At least one cache line.
 size_t tile_vectors(size_t n_time) {
-    size_t series = tile_series;
-    while (series > 16 && n_time * series * sizeof(float) > tile_bytes) {
-        series /= 2;
+    constexpr size_t narrow = 64, held = size_t{1} << 18, most = size_t{3} << 19; // bytes
+    size_t series = narrow;
+    if (n_time * narrow * sizeof(float) > held) {
+        series = tile_series;
+        while (series > 16 && n_time * series * sizeof(float) > most) {
+            series /= 2;
+        }
     }
     return series / lanes;
 }

@@ -12,7 +12,7 @@
 namespace starskope::detail::STARSKOPE_VARIANT {
 namespace {
 
-constexpr size_t tile_series = 64;
+constexpr size_t tile_series = 256; // at most
 constexpr size_t sample_rows = 64;
 constexpr int chunk_rows = lanes < 8 ? lanes : 8;
 
