@@ -30,11 +30,16 @@ class Crew {
 
     // Takes tiles of whatever runs, until released.
     void help() {
+        n_helper_.fetch_add(1, std::memory_order_relaxed);
         for (unsigned n = 0; !released_.load(std::memory_order_acquire); ++n) {
             n = take_tiles() ? 0 : n;
             rest(n);
         }
+        n_helper_.fetch_sub(1, std::memory_order_relaxed);
     }
+
+    // Who is there now, the leader included: a hint.
+    std::size_t size() const { return 1 + n_helper_.load(std::memory_order_relaxed); }
 
     void admit() { released_.store(false, std::memory_order_release); }
     void release() { released_.store(true, std::memory_order_release); }
@@ -44,6 +49,7 @@ class Crew {
     std::atomic<std::uint64_t> ticket_{0};
     std::atomic<std::size_t> n_done_{0};
     std::atomic<bool> released_{true};
+    std::atomic<std::size_t> n_helper_{0};
     void (*call_)(const void*, std::size_t) = nullptr;
     const void* context_ = nullptr;
 

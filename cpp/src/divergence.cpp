@@ -114,6 +114,7 @@ struct ContrastiveDivergence::Work {
     const detail::DivergenceKernels& kernels;
     const bool persistent;
     bool starts_offset;
+    bool needs_columns = true; // of the batch so far
     detail::DivergenceMemory memory;
     std::unique_ptr<float[], detail::AlignedDelete> hidden_velocity;
     detail::Crew crew;
@@ -171,7 +172,16 @@ struct ContrastiveDivergence::Work {
         memory.job.keeps = keeps;
         memory.job.draws = draws;
         memory.job.draw = std::uint32_t(draw);
-        crew.run(detail::n_tiles(memory.job.n_hidden), [this](std::size_t tile) { kernels.up(memory.job, tile); });
+        const bool lists_pay = kernels.lists_pay(memory.job);
+        memory.job.by_lists = lists_pay || !memory.job.has_columns;
+        needs_columns = needs_columns || !lists_pay;
+        // Lists take two tiles at a time well, as long as everybody has two such pieces to take.
+        const std::size_t n_tile = detail::n_tiles(memory.job.n_hidden);
+        const std::size_t n_piece = n_tile >= 4 * crew.size() ? (n_tile + 1) / 2 : n_tile;
+        const std::size_t step = n_piece < n_tile ? 2 : 1;
+        crew.run(n_piece, [this, n_tile, step](std::size_t i) {
+            kernels.up(memory.job, step * i, std::min(step, n_tile - step * i));
+        });
     }
 
     void down(bool keeps, std::size_t draw) {
@@ -198,6 +208,7 @@ struct ContrastiveDivergence::Work {
     }
 
     void step() {
+        needs_columns = false;
         gather();
         memory.job.starts_offset = starts_offset;
         up(true, true, !persistent, 0);
@@ -209,6 +220,7 @@ struct ContrastiveDivergence::Work {
             up(false, last, !last || persistent, 2 * i + 2);
         }
         update();
+        memory.job.has_columns = needs_columns;
     }
 };
 

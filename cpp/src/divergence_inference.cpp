@@ -67,9 +67,8 @@ class Rows {
         job().from_data = from_data;
         job().keeps = keeps;
         job().draws = draws;
-        for (std::size_t tile = 0; tile < detail::n_tiles(job().n_hidden); ++tile) {
-            kernels_.up(job(), tile);
-        }
+        job().by_lists = kernels_.lists_pay(job());
+        kernels_.up(job(), 0, detail::n_tiles(job().n_hidden));
     }
 
     void down() {

@@ -41,7 +41,6 @@ DivergenceMemory::DivergenceMemory(std::size_t n_visible, std::size_t n_hidden, 
     job.visible_rows = words(along(n_data) + along(n_model), job.v_stride);
     job.hidden_rows = words(along(n_data) + along(n_model), job.h_stride);
     job.hidden_sums = floats(most, job.h_stride);
-    job.visible_sums = floats(visible, job.b_stride);
     if (!job.gaussian) {
         job.row_words = words(along(visible), job.b_stride);
         job.row_places = words(along(visible), job.b_stride);
@@ -52,6 +51,9 @@ DivergenceMemory::DivergenceMemory(std::size_t n_visible, std::size_t n_hidden, 
         job.unit_places = words(visible, job.l_stride);
         job.unit_counts = words(2, visible);
     }
+    job.has_columns = true;
+    job.has_rows = words(1, n_tiles(n_visible));
+    std::fill_n(job.has_rows, n_tiles(n_visible), 1);
     job.data_visible = floats(1, visible);
     job.model_visible = floats(1, visible);
     job.data_hidden = floats(1, hidden);

@@ -41,7 +41,6 @@ struct DivergenceJob {
     uint32_t* state_columns; // drawn hidden states, float32 zeros and ones: (n_hidden, b_stride)
     uint32_t* state_numbers; // the same, several units a number: (n_tiles(n_hidden) * table_groups, b_stride)
     float* hidden_sums;      // (batch, h_stride)
-    float* visible_sums;     // (n_visible, b_stride)
 
     // Words of the visible units that are not zero, and where these stand along the axis summed over. Null if Gaussian.
     uint32_t* row_words; // of a row of the batch and a tile of units: (n_tiles(n_visible), b_stride, words of a tile)
@@ -52,6 +51,10 @@ struct DivergenceJob {
     uint32_t* unit_counts; // data, then model: (2, n_visible in whole tiles)
     size_t l_stride;
     size_t l_model;
+    // Whether columns, and rows of a tile of visible units (n_tiles), are written beside lists: where those of the last
+    // batch did not pay. Both give the same sums.
+    bool has_columns;
+    uint32_t* has_rows;
 
     float* data_visible; // sums over the batch, (n_visible)
     float* model_visible;
@@ -69,6 +72,7 @@ struct DivergenceJob {
     bool centered;
     bool starts_offset; // the hidden offsets begin with this batch
     bool from_data;     // up: from the data, else from the model
+    bool by_lists;      // up: with lists, else with columns
     bool keeps;         // up: leave probabilities for the update; down: leave rows for it
     bool draws;         // up: draw states
     float offset_rate;
@@ -81,9 +85,10 @@ struct DivergenceJob {
 // places.
 struct DivergenceKernels {
     void (*gather)(const DivergenceJob& job, size_t tile);
-    void (*up)(const DivergenceJob& job, size_t tile);
+    void (*up)(const DivergenceJob& job, size_t tile, size_t n_tile);
     void (*down)(const DivergenceJob& job, size_t tile);
     void (*update)(const DivergenceJob& job, size_t tile);
+    bool (*lists_pay)(const DivergenceJob& job);                  // for the next `up`
     void (*round_weights)(const DivergenceJob& job);              // makes w_products from the weights
     void (*number_states)(const DivergenceJob& job, size_t tile); // makes state_numbers from state_columns
     void (*describe_rows)(const float* rows, size_t stride, size_t n_row, size_t n_col, double* sums, float* range);

@@ -184,13 +184,17 @@ void gather_rows(const DivergenceJob& job, size_t tile) {
                 }
                 block.row[i] = rounded<Format>(block.row[i]);
             }
-            store_block<Format>(block, job.visible_rows + unit, job.v_stride, row, n_row);
+            if (job.has_rows[tile] != 0) {
+                store_block<Format>(block, job.visible_rows + unit, job.v_stride, row, n_row);
+            }
             add_to(job.data_visible + unit, sum_of_rows(block));
             if (!job.gaussian) {
                 lists.add_rows(block, unit, row, n_row);
             }
             transpose(block);
-            store_block<Format>(block, job.data_columns + row, job.b_stride, unit, lanes);
+            if (job.has_columns) {
+                store_block<Format>(block, job.data_columns + row, job.b_stride, unit, lanes);
+            }
             if (!job.gaussian) {
                 lists.add_units(block, unit, row);
             }
@@ -263,66 +267,78 @@ void finish_hidden(const DivergenceJob& job, size_t tile) {
     }
 }
 
-// From sums to drawn states of a tile of visible units.
+// From sums to drawn states of visible units, a block of `lanes` units for some rows after the other.
 template <class Format>
-void finish_visible(const DivergenceJob& job, size_t tile) {
-    const size_t first = tile * divergence_units, last = least(first + divergence_units, job.n_visible);
-    VisibleLists<Format> lists(job, tile, true);
-    uint32_t* const rows = job.visible_rows + words<Format>(job.n_data) * job.v_stride;
-    for (size_t unit = first; unit < last; unit += lanes) {
-        const size_t n_unit = least(lanes, job.n_visible - unit);
-        Floats sums = {};
+struct VisibleStates {
+    const DivergenceJob& job;
+    size_t tile;
+    VisibleLists<Format> lists;
+    Floats total; // of each unit of the block
+
+    VisibleStates(const DivergenceJob& j, size_t t) : job(j), tile(t), lists(j, t, true) {}
+
+    void begin() {
+        total = Floats{};
         lists.begin();
-        for (size_t row = 0; row < job.n_model; row += lanes) {
-            const size_t n_row = least(lanes, job.n_model - row);
-            const Ints present = first_lanes(n_row);
-            Block block = {};
-            for (size_t i = 0; i < n_unit; i += 4) {
-                const RandomWords random = random_words(job, row, (unit + i) / 4);
-                Floats x[4];
-                for (size_t j = 0; j < 4; ++j) {
-                    x[j] = load<Floats>(job.visible_sums + (unit + i + j) * job.b_stride + row) +
-                           splat(job.visible_bias[unit + i + j]);
-                }
-                if (job.gaussian) {
-                    const SineCosine even = two_normals(random.word[0], random.word[1]);
-                    const SineCosine odd = two_normals(random.word[2], random.word[3]);
-                    x[0] += even.cosine;
-                    x[1] += even.sine;
-                    x[2] += odd.cosine;
-                    x[3] += odd.sine;
-                } else {
-                    for (int j = 0; j < 4; ++j) {
-                        x[j] = sigmoid_coin(random.word[j], x[j]);
-                    }
-                }
-                for (size_t j = 0; j < 4 && i + j < n_unit; ++j) {
-                    block.row[i + j] = kept(rounded<Format>(x[j]), present);
+    }
+
+    // Rows from `row` on; `sums` has a line of `stride` rows for each unit.
+    __attribute__((always_inline)) void draw(const float* sums, size_t stride, size_t unit, size_t row) {
+        const size_t n_unit = least(lanes, job.n_visible - unit), n_row = least(lanes, job.n_model - row);
+        const Ints present = first_lanes(n_row);
+        Block block = {};
+        for (size_t i = 0; i < n_unit; i += 4) {
+            const RandomWords random = random_words(job, row, (unit + i) / 4);
+            Floats x[4];
+            for (size_t j = 0; j < 4; ++j) {
+                x[j] = load<Floats>(sums + (i + j) * stride) + splat(job.visible_bias[unit + i + j]);
+            }
+            if (job.gaussian) {
+                const SineCosine even = two_normals(random.word[0], random.word[1]);
+                const SineCosine odd = two_normals(random.word[2], random.word[3]);
+                x[0] += even.cosine;
+                x[1] += even.sine;
+                x[2] += odd.cosine;
+                x[3] += odd.sine;
+            } else {
+                for (int j = 0; j < 4; ++j) {
+                    x[j] = sigmoid_coin(random.word[j], x[j]);
                 }
             }
-            store_block<Format>(block, job.model_columns + row, job.b_stride, unit, lanes);
-            if (!job.gaussian) {
-                lists.add_units(block, unit, row);
-            }
-            if (job.keeps || !job.gaussian) {
-                transpose(block);
-            }
-            if (!job.gaussian) {
-                lists.add_rows(block, unit, row, n_row);
-            }
-            if (job.keeps) {
-                store_block<Format>(block, rows + unit, job.v_stride, row, n_row);
-                sums += sum_of_rows(block);
+            for (size_t j = 0; j < 4 && i + j < n_unit; ++j) {
+                block.row[i + j] = kept(rounded<Format>(x[j]), present);
             }
         }
+        if (job.has_columns) {
+            store_block<Format>(block, job.model_columns + row, job.b_stride, unit, lanes);
+        }
+        if (!job.gaussian) {
+            lists.add_units(block, unit, row);
+        }
+        if (job.keeps || !job.gaussian) {
+            transpose(block);
+        }
+        if (!job.gaussian) {
+            lists.add_rows(block, unit, row, n_row);
+        }
+        if (job.keeps) {
+            if (job.has_rows[tile] != 0) {
+                store_block<Format>(block, job.visible_rows + words<Format>(job.n_data) * job.v_stride + unit,
+                                    job.v_stride, row, n_row);
+            }
+            total += sum_of_rows(block);
+        }
+    }
+
+    void end(size_t unit) {
         if (!job.gaussian) {
             lists.end(unit);
         }
         if (job.keeps) {
-            store(job.model_visible + unit, sums);
+            store(job.model_visible + unit, total);
         }
     }
-}
+};
 
 } // namespace
 } // namespace starskope::detail::STARSKOPE_VARIANT

@@ -68,11 +68,20 @@ struct ListProduct {
     float* out; // rows out_stride apart
     size_t out_stride;
     bool adds; // to what is there
+    // What is wanted after the product, rows of as many vectors: called into the second cache meanwhile.
+    const uint32_t* ahead;
+    size_t ahead_stride;
+    size_t n_ahead;
 };
 
 template <class Format, int C>
 __attribute__((noinline)) void multiply_lists(const ListProduct& p) {
     for (size_t row = 0; row < p.n_row; ++row) {
+        if (row < p.n_ahead) {
+            for (int c = 0; c < C; ++c) {
+                __builtin_prefetch(p.ahead + row * p.ahead_stride + c * lanes, 0, 2);
+            }
+        }
         const size_t n = p.counts[row];
         const uint32_t* const words = p.words + row * p.stride;
         const uint32_t* const places = p.places + row * p.stride;

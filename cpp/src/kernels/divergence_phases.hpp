@@ -97,10 +97,11 @@ void multiply_up(const DivergenceJob& job, Range units, size_t n_batch) {
 // panel of their weights stays in the first-level cache.
 template <class Format>
 void multiply_up_lists(const DivergenceJob& job, Range units, size_t n_batch) {
-    const size_t tile_words = words<Format>(divergence_units);
+    const size_t tile_words = words<Format>(divergence_units), n_word = words<Format>(job.n_visible);
     for (size_t unit = units.first; unit < units.last; unit += list_panel<Format>) {
         for (size_t first = 0; first < job.n_visible; first += divergence_units) {
             const size_t counts = first / divergence_units * job.b_stride;
+            const size_t ahead = least(words<Format>(first + divergence_units), n_word - 1);
             multiply_lists<Format>({.words = job.row_words + counts * tile_words,
                                     .places = job.row_places + counts * tile_words,
                                     .counts = job.row_counts + counts,
@@ -110,50 +111,71 @@ void multiply_up_lists(const DivergenceJob& job, Range units, size_t n_batch) {
                                     .b_step = job.w_stride,
                                     .out = job.hidden_sums + unit,
                                     .out_stride = job.h_stride,
-                                    .adds = first > 0},
+                                    .adds = first > 0,
+                                    .ahead = job.w_products + ahead * job.w_stride + unit,
+                                    .ahead_stride = job.w_stride,
+                                    .n_ahead = least(tile_words, n_word - ahead)},
                                    vectors_of(units.last - unit, list_vectors<Format>));
         }
     }
 }
 
-// Hidden units from the visible ones.
 template <class Format>
-void up(const DivergenceJob& job, size_t tile) {
-    const Range units = range_of(tile, job.n_hidden);
+bool lists_pay(const DivergenceJob& job) {
     const size_t n_batch = job.from_data ? job.n_data : job.n_model;
     size_t n_listed = 0;
     for (size_t first = 0; first < job.n_visible && !job.gaussian; first += divergence_units) {
         n_listed += total(job.row_counts + first / divergence_units * job.b_stride, n_batch);
     }
-    if (!job.gaussian && lists_pay(n_listed, n_batch * words<Format>(job.n_visible))) {
+    return !job.gaussian && lists_pay(n_listed, n_batch * words<Format>(job.n_visible));
+}
+
+// Hidden units from the visible ones: `n_tile` tiles of them, which make wider panels.
+template <class Format>
+void up(const DivergenceJob& job, size_t tile, size_t n_tile) {
+    const Range units = {range_of(tile, job.n_hidden).first, range_of(tile + n_tile - 1, job.n_hidden).last};
+    const size_t n_batch = job.from_data ? job.n_data : job.n_model;
+    if (job.by_lists) {
         multiply_up_lists<Format>(job, units, n_batch);
     } else {
         multiply_up<Format>(job, units, n_batch);
     }
-    if (job.keeps || job.draws) {
-        finish_hidden<Format>(job, tile);
+    for (size_t i = 0; i < n_tile && (job.keeps || job.draws); ++i) {
+        finish_hidden<Format>(job, tile + i);
     }
 }
 
-// Visible units from the hidden ones. Lanes are rows of the batch, so that the weights are read as they lie.
+// Visible units from the hidden ones. Lanes are rows of the batch, so that the weights are read as they lie; sums wait
+// in the first-level cache for their states to be drawn.
 template <class Format>
 void down(const DivergenceJob& job, size_t tile) {
     const Range units = range_of(tile, job.n_visible);
     const Split vectors = Split::make((job.n_model + lanes - 1) / lanes, lookup_vectors, 1);
-    for (size_t i = 0; i < vectors.n_piece; ++i) {
-        const size_t row = vectors.start(i) * lanes;
-        for (size_t unit = units.first; unit < units.last; unit += lookup_rows) {
-            look_up<Format>({.weights = job.w_products + (Format::pairs ? unit / 2 : unit) * job.w_stride,
-                             .w_stride = job.w_stride,
-                             .n_hidden = job.n_hidden,
-                             .unit = unit,
-                             .numbers = job.state_numbers + row,
-                             .b_stride = job.b_stride,
-                             .out = job.visible_sums + unit * job.b_stride + row},
-                            least(lookup_rows, units.last - unit), vectors.start(i + 1) - vectors.start(i));
+    constexpr size_t stride = size_t(lookup_vectors) * lanes;
+    alignas(64) float sums[lanes * stride] = {};
+    VisibleStates<Format> states(job, tile);
+    for (size_t block = units.first; block < units.last; block += lanes) {
+        const size_t end = least(block + lanes, units.last);
+        states.begin();
+        for (size_t i = 0; i < vectors.n_piece; ++i) {
+            const size_t row = vectors.start(i) * lanes, n_vector = vectors.start(i + 1) - vectors.start(i);
+            for (size_t unit = block; unit < end; unit += lookup_rows) {
+                look_up<Format>({.weights = job.w_products + (Format::pairs ? unit / 2 : unit) * job.w_stride,
+                                 .w_stride = job.w_stride,
+                                 .n_hidden = job.n_hidden,
+                                 .unit = unit,
+                                 .numbers = job.state_numbers + row,
+                                 .b_stride = job.b_stride,
+                                 .out = sums + (unit - block) * stride,
+                                 .out_stride = stride},
+                                least(lookup_rows, end - unit), n_vector);
+            }
+            for (size_t v = 0; v < n_vector; ++v) {
+                states.draw(sums + v * lanes, stride, block, row + v * lanes);
+            }
         }
+        states.end(block);
     }
-    finish_visible<Format>(job, tile);
 }
 
 // The weights of two visible units in bfloat16.
@@ -269,6 +291,9 @@ void update_weights_lists(const DivergenceJob& job, Range units, Ascent ascent) 
         for (int side = 0; side < 2; ++side) {
             const bool of_model = side == 1;
             const size_t at = units.first * job.l_stride + (of_model ? job.l_model : 0);
+            const uint32_t* const ahead =
+                of_model ? reinterpret_cast<const uint32_t*>(job.weights) + units.first * job.w_stride
+                         : job.w_products + words<Format>(units.first) * job.w_stride;
             multiply_lists<Format>({.words = job.unit_words + at,
                                     .places = job.unit_places + at,
                                     .counts = unit_counts(job, of_model) + units.first,
@@ -278,7 +303,10 @@ void update_weights_lists(const DivergenceJob& job, Range units, Ascent ascent) 
                                     .b_step = job.h_stride,
                                     .out = products,
                                     .out_stride = list_panel<Format>,
-                                    .adds = of_model},
+                                    .adds = of_model,
+                                    .ahead = ahead + hidden,
+                                    .ahead_stride = job.w_stride,
+                                    .n_ahead = of_model || !Format::pairs ? n_unit : words<Format>(n_unit)},
                                    ascent.n_vector);
         }
         ascend<Format>(job, ascent);
@@ -309,11 +337,13 @@ void update(const DivergenceJob& job, size_t tile) {
                                          : total(unit_counts(job, false) + units.first, n_unit) +
                                                total(unit_counts(job, true) + units.first, n_unit);
     const size_t n_row = words<Format>(job.n_data) + words<Format>(job.n_model);
-    if (!job.gaussian && lists_pay(n_listed, n_unit * n_row)) {
+    const bool lists = !job.gaussian && lists_pay(n_listed, n_unit * n_row);
+    if (lists || job.has_rows[tile] == 0) {
         update_weights_lists<Format>(job, units, ascent);
     } else {
         update_weights<Format>(job, units, ascent);
     }
+    job.has_rows[tile] = lists ? 0 : 1;
     for (size_t i = 0; i < n_unit; ++i) {
         float step = visible_step[i];
         for (int lane = 0; lane < lanes && job.centered; ++lane) {
@@ -352,6 +382,7 @@ constexpr DivergenceKernels divergence_kernels() {
             .up = up<Format>,
             .down = down<Format>,
             .update = update<Format>,
+            .lists_pay = lists_pay<Format>,
             .round_weights = round_weights<Format>,
             .number_states = number_states,
             .describe_rows = describe_rows,

@@ -95,6 +95,25 @@ inline __attribute__((always_inline)) void number_tile(const DivergenceJob& job,
     }
 }
 
+// Adds the weight of one unit to the lanes of a table whose number has bit `bit`.
+template <class Format>
+STARSKOPE_INLINE Floats add_in_lanes(Floats sum, typename Format::Left weight, UInts one, int bit) {
+#if defined(__AVX512F__)
+    const __mmask16 mask = bit == 0 ? 0xAAAA : bit == 1 ? 0xCCCC : bit == 2 ? 0xF0F0 : 0xFF00;
+    if constexpr (!Format::pairs) {
+        return (Floats)_mm512_mask3_fmadd_ps((__m512)weight, (__m512)one, (__m512)sum, mask);
+    }
+#if defined(__AVX512BF16__)
+    if constexpr (Format::pairs) {
+        // GCC 12 takes the lower half of the mask for all of it.
+        asm("vdpbf16ps %1, %2, %0 %{%3%}" : "+v"(sum) : "v"(weight), "v"(one), "Yk"(mask));
+        return sum;
+    }
+#endif
+#endif
+    return Format::add_product(sum, weight, Format::right(one & lanes_of(bit)));
+}
+
 struct Lookups {
     const uint32_t* weights; // of the first unit: those of `n_hidden` hidden ones
     size_t w_stride;         // to the next word along the visible units
@@ -102,8 +121,36 @@ struct Lookups {
     size_t unit;             // its number, even for two rows
     const uint32_t* numbers; // rows b_stride apart
     size_t b_stride;
-    float* out; // rows b_stride apart
+    float* out; // rows out_stride apart
+    size_t out_stride;
 };
+
+// Sums of the weights of `table_units` units for every number, of R rows.
+template <int R>
+struct Tables {
+    Floats low[R], high[R];
+};
+
+template <class Format, int R>
+STARSKOPE_INLINE Tables<R> tables_of(const Lookups& p, size_t hidden) {
+    Tables<R> t;
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+        // In pairs two units have their weights in one row of words.
+        const uint32_t* const weights = p.weights + (Format::pairs ? 0 : size_t(r) * p.w_stride) + hidden;
+        const UInts one = Format::one(R == 1 ? p.unit : size_t(r));
+        t.low[r] = Floats{};
+#pragma GCC unroll 5
+        for (int bit = 0; bit < n_vector_bits; ++bit) {
+            t.low[r] = add_in_lanes<Format>(t.low[r], Format::left(weights + bit), one, bit);
+        }
+        t.high[r] = t.low[r];
+        if constexpr (table_units > n_vector_bits) {
+            t.high[r] = Format::add_product(t.high[r], Format::left(weights + n_vector_bits), Format::right(one));
+        }
+    }
+    return t;
+}
 
 template <class Format, int R, int C>
 __attribute__((noinline)) void look_up(const Lookups& p) {
@@ -116,26 +163,14 @@ __attribute__((noinline)) void look_up(const Lookups& p) {
         }
     }
     const uint32_t* numbers = p.numbers;
+    Tables<R> next = tables_of<Format, R>(p, 0);
     for (size_t tile = 0; tile < p.n_hidden; tile += divergence_units) {
         const size_t end = tile + divergence_units < p.n_hidden ? tile + divergence_units : p.n_hidden;
         for (size_t hidden = tile; hidden < end; hidden += table_units, numbers += p.b_stride) {
-            Floats low[R], high[R];
-#pragma GCC unroll 2
-            for (int r = 0; r < R; ++r) {
-                // In pairs two units have their weights in one row of words.
-                const uint32_t* const weights = p.weights + (Format::pairs ? 0 : size_t(r) * p.w_stride) + hidden;
-                const UInts one = Format::one(R == 1 ? p.unit : size_t(r));
-                low[r] = Floats{};
-#pragma GCC unroll 5
-                for (int bit = 0; bit < n_vector_bits; ++bit) {
-                    low[r] =
-                        Format::add_product(low[r], Format::left(weights + bit), Format::right(one & lanes_of(bit)));
-                }
-                high[r] = low[r];
-                if constexpr (table_units > n_vector_bits) {
-                    high[r] = Format::add_product(high[r], Format::left(weights + n_vector_bits), Format::right(one));
-                }
-            }
+            // Tables take one product after the other: those of the next number are begun here. Behind the last one
+            // there is padding.
+            const Tables<R> tables = next;
+            next = tables_of<Format, R>(p, hidden + table_units < end ? hidden + table_units : end);
 #pragma GCC unroll 8
             for (int c = 0; c < C; ++c) {
                 UInts places = load_words(numbers + c * lanes);
@@ -144,8 +179,8 @@ __attribute__((noinline)) void look_up(const Lookups& p) {
 #endif
 #pragma GCC unroll 2
                 for (int r = 0; r < R; ++r) {
-                    sums[r][c] +=
-                        table_units > n_vector_bits ? looked_up(low[r], high[r], places) : looked_up(low[r], places);
+                    sums[r][c] += table_units > n_vector_bits ? looked_up(tables.low[r], tables.high[r], places)
+                                                              : looked_up(tables.low[r], places);
                 }
             }
         }
@@ -154,7 +189,7 @@ __attribute__((noinline)) void look_up(const Lookups& p) {
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
-            store(p.out + size_t(r) * p.b_stride + c * lanes, sums[r][c]);
+            store(p.out + size_t(r) * p.out_stride + c * lanes, sums[r][c]);
         }
     }
 }
