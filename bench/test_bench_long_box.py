@@ -24,7 +24,6 @@ from starskope.search.box_trials import duration_windows
 from starskope.search.joined_search import joined_points
 from starskope.search.refine import LONGEST_DUTY, locate, refine
 from starskope.search.series import StarSeries
-from starskope.search.star_points import star_points
 
 F32, F64 = NDArray[np.float32], NDArray[np.float64]
 
@@ -84,11 +83,10 @@ def test_hat_p_7(session: harness.Session, hat_p_7: Joined) -> None:
         peak = int(np.argmax(power[:, 0]))
         series = StarSeries.of(curves.time, flux - 1.0, error[:, 0], HALF_HOUR)
         shortest, longest = (float(limit[peak]) for limit in limits)
-        points = star_points(series.time, series.flux, series.weight, series.cadence)
-        is_found, start = locate(points, float(periods[peak]), shortest, longest)
-        assert is_found
+        start = locate(series, float(periods[peak]), shortest, longest)
+        assert start is not None
         step = abs(1.0 / periods[peak] - 1.0 / periods[peak + 1])
-        return float(refine(points, start, step, shortest, longest).period)
+        return float(refine(series, start, step, shortest, longest).period)
 
     def whole() -> Any:
         return sk.search_transits(hat_p_7, period_min=0.5, period_max=20.0)

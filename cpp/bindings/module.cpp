@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     starskope::bindings::register_transforms(module);
     starskope::bindings::register_divergence(module);
     starskope::bindings::register_md5(module);
+    starskope::bindings::register_dips(module);
 }

@@ -14,5 +14,6 @@ void register_spectra(pybind11::module_& module);
 void register_transforms(pybind11::module_& module);
 void register_divergence(pybind11::module_& module);
 void register_md5(pybind11::module_& module);
+void register_dips(pybind11::module_& module);
 
 } // namespace starskope::bindings

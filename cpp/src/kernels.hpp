@@ -7,6 +7,7 @@
 
 #include "kernels/autocorrelation_job.hpp"
 #include "kernels/box_jobs.hpp"
+#include "kernels/dip_jobs.hpp"
 #include "kernels/divergence_job.hpp"
 #include "kernels/lomb_job.hpp"
 #include "kernels/md5_job.hpp"
@@ -70,6 +71,7 @@ struct Kernels {
     void (*box_join)(const BoxJoinJob&);
     void (*box_scan)(const BoxScanJob&);
     void (*md5_blocks)(const Md5Job&);
+    const DipKernels* dips;
     const DivergenceKernels* divergence;
     const DivergenceKernels* divergence_mixed;
     void (*softplus_sums)(const DivergenceJob&, double* out);

@@ -275,6 +275,71 @@ class BoxScan:
         bin beside their own.
         """
 
+def best_peak(
+    time: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    cadence: float,
+    upside_down: bool,
+    statistic: NDArray[np.float32],
+    period: NDArray[np.float64],
+    shortest: NDArray[np.float64],
+    longest: NDArray[np.float64],
+    edge: NDArray[np.int64],
+    centre: NDArray[np.float64],
+) -> tuple[float, tuple[float, ...] | None]:
+    """Vet the best peak of a spectrum (n_period,) on the points of a star (n_point,), as `vetting.best_peak` says.
+
+    Returns the efficiency of the peak, and the fields of `vetting.Vetted` or None.
+    """
+
+def detrend_spectrum(
+    statistic: NDArray[np.float32],
+    edge: NDArray[np.int64],
+    centre: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write the efficiency of a spectrum (n_period,) over the trend of its bands, as `detrended_spectrum.detrend`."""
+
+def locate_box(
+    time: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    cadence: float,
+    period: float,
+    shortest: float,
+    longest: float,
+) -> tuple[float, float, float] | None:
+    """Return period, first mid-transit and duration of the best box at one period; None where nothing dips."""
+
+def refine_box(
+    time: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    cadence: float,
+    period: float,
+    t0: float,
+    duration: float,
+    frequency_step: float,
+    shortest: float,
+    longest: float,
+) -> tuple[float, float, float]:
+    """Return period, first mid-transit and duration of the best box near one, as `refine.refine`."""
+
+def single_dips(
+    time: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    cadence: float,
+    duration: NDArray[np.float64],
+    forbidden: NDArray[np.float64],
+    n_dip: int,
+) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
+    """Return the most significant dips and rises of a star, each the fields of `single.Dip`."""
+
+def centre_series(flux: NDArray[np.float32], part: NDArray[np.int64], n_part: int, out: NDArray[np.float32]) -> None:
+    """Write every series of ``flux`` (n_time, n_star) over its median less 1, as `series.centred`, part by part."""
+
 class Md5Lanes:
     """What MD5 sums share that are computed side by side: each keeps up to ``backlog_bytes`` that are not yet hashed.
 

@@ -37,6 +37,7 @@ const Kernels kernels = {
     .box_join = box_join,
     .box_scan = box_scan,
     .md5_blocks = md5_blocks,
+    .dips = &dips,
     .divergence = &divergence,
     .divergence_mixed = &divergence_mixed,
     .softplus_sums = softplus_sums,

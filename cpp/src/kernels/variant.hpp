@@ -52,6 +52,7 @@ void box_fold(const BoxFoldJob& job);
 void box_join(const BoxJoinJob& job);
 void box_scan(const BoxScanJob& job);
 void md5_blocks(const Md5Job& job);
+extern const DipKernels dips;
 void softplus_sums(const DivergenceJob& job, double* out); // (n_data): of hidden_sums and hidden_bias
 extern const DivergenceKernels divergence;
 extern const DivergenceKernels divergence_mixed;

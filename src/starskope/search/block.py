@@ -17,12 +17,10 @@ from starskope.curves.binning import bin_means, bin_starts
 from starskope.curves.container import LightCurves
 from starskope.curves.masks import BAD_INTERVAL, ENSEMBLE
 from starskope.parallel import map_ranges
-from starskope.search.best_peak import PeriodTrials, best_peak
 from starskope.search.block_result import N_RANGES, BlockSearch
 from starskope.search.box_spectra import BoxSpectra
 from starskope.search.candidate import NONE, PERIODIC, Candidate, field_names
 from starskope.search.ephemeris import Ephemeris
-from starskope.search.events import sine_gain
 from starskope.search.lone_events import (
     Ranges,
     as_pair,
@@ -33,10 +31,11 @@ from starskope.search.lone_events import (
 )
 from starskope.search.series import StarSeries, centred, near_events, usable_errors
 from starskope.search.settings import Grid, SearchSettings, refuse_other_units
+from starskope.search.sines import sine_gain
 from starskope.search.single import find_dips
-from starskope.search.star_points import StarPoints, star_points, upside_down
 from starskope.search.transit_fit import fit_transit
 from starskope.search.verdict import LEAST_EVENTS, passes
+from starskope.search.vetting import PeriodTrials, best_peak
 
 __all__ = ["BlockSearch", "search_block"]
 
@@ -179,9 +178,8 @@ def _search_star(star: _Star, series: StarSeries, spectra: tuple[F32, F32], a_pa
     """Add to a star what a pass finds; say whether it deserves another."""
     number, grid, trials, settings, forbidden = a_pass
     dips_snr, rises_snr = spectra
-    points = star_points(series.time, series.flux, series.weight, series.cadence)
     if number <= 1:
-        turned = _best(upside_down(points), rises_snr, trials, settings)
+        turned = _best(series, rises_snr, trials, settings, upside_down=True)
         star.inverted, star.inverted_passes = turned.score, float(passes(turned, settings))
     dips, bumps = find_dips(binned(series, grid.n_bin), star.time[forbidden])
     dip, bump = (found[0].snr if found else 0.0 for found in (dips, bumps))
@@ -190,7 +188,7 @@ def _search_star(star: _Star, series: StarSeries, spectra: tuple[F32, F32], a_pa
         star.inverted_single_passes = float(would_be_claimed(bumps, dip, settings))
     if number == settings.n_candidates:
         return False
-    best = _best(points, dips_snr, trials, settings)
+    best = _best(series, dips_snr, trials, settings)
     if any(_same_orbit(best, other, series.span) for other in star.found):
         best = replace(best, same_orbit=1.0)
     ranges: Ranges = []
@@ -208,17 +206,20 @@ def _search_star(star: _Star, series: StarSeries, spectra: tuple[F32, F32], a_pa
     return passes(best, settings) or (best.same_orbit > 0.0 and best.snr >= settings.snr_min)
 
 
-def _best(points: StarPoints, statistic: F32, trials: PeriodTrials, settings: SearchSettings) -> Candidate:
+def _best(
+    series: StarSeries, statistic: F32, trials: PeriodTrials, settings: SearchSettings, *, upside_down: bool = False
+) -> Candidate:
     """Refine and vet the highest peaks of one spectrum; return the one whose events stand out most."""
-    dips, sde, vetted = best_peak(points, statistic, trials)
-    if not dips:
+    sde, vetted = best_peak(series, statistic, trials, upside_down=upside_down)
+    if vetted is None:
         return Candidate(sde=sde)
     numbers = vetted._asdict()
     gain, level = numbers.pop("gain"), numbers.pop("level")
     # What cannot be claimed needs no comparison with a sine, which costs more than the rest.
     sine_ratio = math.nan
     if vetted.snr >= min(settings.snr_min, settings.single_snr_min):
-        sine = sine_gain(points, Ephemeris(vetted.period, vetted.t0, vetted.duration), level)
+        # A sine upside down is one.
+        sine = sine_gain(series, Ephemeris(vetted.period, vetted.t0, vetted.duration), -level if upside_down else level)
         sine_ratio = gain / sine if sine > 0 else math.inf
     score = _score(vetted.snr, trials.periods.size)
     return Candidate(kind=PERIODIC, sde=sde, sine_ratio=sine_ratio, score=score, **numbers)

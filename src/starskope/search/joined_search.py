@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from starskope.curves.binning import cadence_days
 from starskope.curves.container import LightCurves
 from starskope.curves.joined import Joined
-from starskope.search.rednoise import mad_scatter
+from starskope.search.series import mad_scatter
 
 __all__ = ["JoinedPoints", "joined_points"]
 

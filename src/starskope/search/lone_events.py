@@ -16,7 +16,6 @@ from starskope.curves.binning import bin_starts
 from starskope.search.allowed_periods import allowed_periods
 from starskope.search.block_result import N_RANGES
 from starskope.search.candidate import SINGLE, Candidate
-from starskope.search.fold import event_sums
 from starskope.search.series import StarSeries
 from starskope.search.settings import SearchSettings
 from starskope.search.single import Dip
@@ -93,8 +92,10 @@ def would_be_claimed(dips: Sequence[Dip], bump: float, settings: SearchSettings)
 
 def as_pair(series: StarSeries, found: Candidate, settings: SearchSettings) -> tuple[Candidate, Ranges]:
     """Make a periodic candidate of two events what it is: two events, a whole number of periods apart."""
-    at = (found.period, found.t0, found.duration)
-    first, count, *_ = event_sums(series.time, series.flux, series.weight, *at, 0.0, 1.0, 0.0)
+    number = np.floor((series.time - found.t0) / found.period + 0.5).astype(np.int64)
+    inside = np.abs(series.time - found.t0 - number * found.period) < 0.5 * found.duration
+    first = int(number[0])
+    count = np.bincount(number[inside] - first)
     seen = np.flatnonzero(count >= 0.5 * count.max())
     found = replace(found, t0=found.t0 + float(first + seen[0]) * found.period)
     return with_allowed_periods(series, found, float(seen[-1] - seen[0]) * found.period, settings)

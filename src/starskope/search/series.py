@@ -9,22 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from starskope.search.rednoise import mad_scatter
-from starskope.search.selection import median
+from starskope import _core
 
-__all__ = ["UPWARD_SIGMA", "StarSeries", "centred", "usable_errors"]
+__all__ = ["StarSeries", "centred", "mad_scatter", "near_events", "usable_errors"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
-UPWARD_SIGMA = 5.0
-"""Points above this many scatters are no dips, and no measure of noise either: flares and cosmic rays."""
-LEAST_POINTS = 16
-"""A star with fewer points has no noise level worth the name."""
+MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,38 +95,16 @@ def centred(flux: F32, segment: I32 | None = None) -> F32:
     part = np.zeros(flux.shape[0], np.int64)
     if segment is not None:
         part = np.unique(segment, return_inverse=True)[1].astype(np.int64)
-    # A copy: whatever the layout it came in, one compiled loop serves.
-    return np.asarray(_centred(np.array(flux, np.float32), part, int(part.max(initial=-1)) + 1))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _centred(flux: F32, part: NDArray[np.int64], n_part: int) -> F32:
-    out = np.full(flux.shape, np.nan, np.float32)
-    column, place = np.empty(flux.shape[0] + 1), np.empty(flux.shape[0] + 1, np.int64)
-    scratch = np.empty(flux.shape[0] + 1)
-    for star in range(flux.shape[1]):
-        for k in range(n_part):
-            n = 0
-            for i in range(flux.shape[0]):
-                column[n], place[n] = flux[i, star], i
-                n += int(np.isfinite(flux[i, star]) and part[i] == k)
-            if n < LEAST_POINTS:
-                continue
-            scratch[:n] = column[:n]
-            level = median(scratch, n)
-            if not level > 0:
-                continue
-            relative = column[:n] / level - 1.0
-            scatter = mad_scatter(relative)
-            if not scatter > 0:
-                # More than half of the points are equal: only their spread can tell whether there is any light.
-                scatter = np.std(relative)
-            if not scatter > 1e-12:
-                continue
-            for i in range(n):
-                if relative[i] <= UPWARD_SIGMA * scatter:
-                    out[place[i], star] = relative[i]
+    out = np.empty(flux.shape, np.float32)
+    _core.centre_series(np.ascontiguousarray(flux, np.float32), part, int(part.max(initial=-1)) + 1, out)
     return out
+
+
+def mad_scatter(values: F64) -> float:
+    """Return the standard deviation from the median absolute deviation; NaN of nothing."""
+    if values.size == 0:
+        return float("nan")
+    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
 
 
 def usable_errors(flux_err: F32 | None, flux: F32) -> F32 | None:

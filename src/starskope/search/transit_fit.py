@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from starskope.search.candidate import PERIODIC, Candidate
 from starskope.search.ephemeris import first_event
 from starskope.search.grids import density_of
-from starskope.search.rednoise import mad_scatter
-from starskope.search.series import StarSeries
+from starskope.search.series import StarSeries, mad_scatter
 from starskope.search.transit_model import exposure_moments, transit_depths
 from starskope.search.transit_shape import LARGEST_RATIO, LIMB_DARKENING, Points, Shape, fit_shape_at
 
