@@ -90,6 +90,7 @@ def test_stream(compare: Compare, session: harness.Session, server: Any, sector:
             "the same ranges by the same client, dropped": lambda: run_sync(fetched(uris, server.url, Dropped)),
             "the same, lent and dropped": lambda: run_sync(fetched(uris, server.url, LentAndDropped)),
             "obstore in threads, NumPy": with_obstore(session, uris, server),
+            "boto3 in threads, NumPy": with_boto3(session, uris, server),
         },
         check=check,
         n_bytes=N_STREAMED * FFI_PLANE_REQUEST,
@@ -128,10 +129,15 @@ class Dropped:
 
 
 class LentAndDropped(Dropped):
-    """The same for bytes that are lent in one buffer, as those of planes are: what no plane could be faster than."""
+    """The same for bytes that threads lend, as those of planes are: what no plane could be faster than."""
 
-    def take(self, view: memoryview) -> None:
+    async def straight(self) -> Callable[[memoryview], None]:
+        return self.count
+
+    def count(self, view: memoryview) -> None:
         self.n_bytes += len(view)
+
+    def note(self, n_bytes: int) -> None: ...
 
 
 async def fetched(uris: list[str], url: str, sink_type: type[Dropped]) -> list[int]:
@@ -155,10 +161,12 @@ def plane_of(data: Any) -> np.ndarray[Any, Any]:
 
 
 def with_obstore(session: harness.Session, uris: list[str], server: Any) -> Callable[[], list[int]] | None:
-    if session.optional("obstore") is None or server.ca_file is not None:
-        return None  # it takes no authority of our own
+    if session.optional("obstore") is None:
+        return None
     import obstore
     from obstore.store import S3Store
+
+    trust = {} if server.ca_file is None else {"root_certificate": server.ca_file.read_bytes()}
 
     def run() -> list[int]:
         store = S3Store(
@@ -167,12 +175,36 @@ def with_obstore(session: harness.Session, uris: list[str], server: Any) -> Call
             region="us-east-1",
             skip_signature=True,
             virtual_hosted_style_request=False,
-            client_options={"allow_http": True},
+            client_options={"allow_http": True, **trust},
         )
 
         def one(uri: str) -> int:
             got = obstore.get_range(store, S3Uri.parse(uri).key, start=0, end=FFI_PLANE_REQUEST)
             return digest(plane_of(memoryview(got)))
+
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(one, uris))
+
+    return run
+
+
+def with_boto3(session: harness.Session, uris: list[str], server: Any) -> Callable[[], list[int]] | None:
+    if session.optional("boto3") is None:
+        return None
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    config = Config(signature_version=UNSIGNED, max_pool_connections=8, s3={"addressing_style": "path"})
+    wanted = f"bytes=0-{FFI_PLANE_REQUEST - 1}"
+
+    def run() -> list[int]:
+        trust = None if server.ca_file is None else str(server.ca_file)
+        client = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config, verify=trust)
+
+        def one(uri: str) -> int:
+            got = client.get_object(Bucket=BUCKET, Key=S3Uri.parse(uri).key, Range=wanted)["Body"].read()
+            return digest(plane_of(got))
 
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(one, uris))

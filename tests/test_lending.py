@@ -1,9 +1,9 @@
-"""Bytes that are lent to their taker piece by piece, and planes in memory that is used again."""
+"""Bytes that are lent to their taker piece by piece, in the thread that receives them."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
+from collections.abc import Callable
 from pathlib import Path
 
 import fault_server as faults
@@ -13,9 +13,8 @@ from fault_server import Fault, FaultServer
 from loopback_tls import trusted_tls
 
 from starskope.errors import TransferError
-from starskope.frames.plane_pool import PlanePool
 from starskope.synth.endpoint import Endpoint
-from starskope.transfer import bodies
+from starskope.transfer import body_thread
 from starskope.transfer.client import open_client
 from starskope.transfer.facade import run_sync
 from starskope.transfer.options import TransferOptions
@@ -41,6 +40,11 @@ class Taker:
 
     async def begin(self, extent: object) -> None: ...
 
+    async def straight(self) -> Callable[[memoryview], None]:
+        return self.take
+
+    def note(self, n_bytes: int) -> None: ...
+
     def take(self, view: memoryview) -> None:
         if self.fails_at is not None and len(self.data) >= self.fails_at:
             raise MemoryError("no room")
@@ -58,7 +62,7 @@ class Taker:
 
 
 def _fetch(url: str, sinks: list[Taker], start: int = 0, **changes: object) -> None:
-    settings = {"backoff_base_s": 0.01, "max_attempts": 3, "stall_timeout_s": 1.0, "step_bytes": 100_003, **changes}
+    settings = {"backoff_base_s": 0.01, "max_attempts": 3, "stall_timeout_s": 1.0, "write_bytes": 100_003, **changes}
     options = TransferOptions(endpoint_url=url, direct_bytes=0, **settings)  # type: ignore[arg-type]
 
     async def run() -> None:
@@ -69,7 +73,7 @@ def _fetch(url: str, sinks: list[Taker], start: int = 0, **changes: object) -> N
 
 
 @pytest.mark.parametrize("start", [0, 1, len(CONTENT) - 1])
-def test_one_buffer_serves_many_bodies_at_a_time(endpoint: Endpoint, start: int) -> None:
+def test_many_bodies_come_at_a_time(endpoint: Endpoint, start: int) -> None:
     sinks = [Taker() for _ in range(5)]
     _fetch(endpoint.url, sinks, start)
     for sink in sinks:
@@ -128,63 +132,8 @@ def test_what_the_taker_raises_is_raised_and_not_tried_again(endpoint: Endpoint)
 def test_without_a_name_that_it_needs_everything_is_written(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "_NEEDED", ("a_name_that_aiohttp_lacks",))
+    monkeypatch.setattr(body_thread, "_NEEDED", ("a_name_that_aiohttp_lacks",))
     sink = Taker()
     _fetch(endpoint.url, [sink])
     assert sink.data == CONTENT
     assert sink.n_lent == 0
-
-
-def _address(plane: np.ndarray) -> int:
-    return int(plane.ctypes.data)
-
-
-def test_the_memory_of_a_plane_is_used_again_when_its_last_view_is_gone() -> None:
-    pool = PlanePool(10 * 4 * 1000)
-    plane = pool.plane(20, 50)
-    assert (plane.shape, plane.dtype, plane.flags.writeable) == ((20, 50), np.dtype(np.float32), True)
-    assert _address(plane) % 64 == 0
-    plane[:] = 7.0
-    first = _address(plane)
-    view = plane[3:5, ::2]
-    del plane
-    assert _address(pool.plane(20, 50)) != first, "a view is still there"
-    kept = view.copy()
-    np.testing.assert_array_equal(view, kept)
-    del view
-    gc.collect()
-    addresses = [_address(pool.plane(20, 50)) for _ in range(4)]
-    assert first in addresses
-
-
-def test_no_more_memory_is_kept_than_allowed_and_none_of_other_sizes() -> None:
-    pool = PlanePool(3 * 4 * 1000)
-    held = [pool.plane(10, 100) for _ in range(8)]
-    assert len({_address(plane) for plane in held}) == 8
-    held.clear()
-    assert len(pool._free) == 3
-    other = pool.plane(10, 99)
-    assert len(pool._free) == 0
-    odd = pool.plane(10, 100)
-    del other
-    assert len(pool._free) == 0, "of a size that is no longer asked for"
-    del odd
-    assert len(pool._free) == 1
-
-
-def test_arrays_outlive_their_pool() -> None:
-    plane = PlanePool(0).plane(3, 4)
-    plane[:] = 2.0
-    gc.collect()
-    assert plane.sum() == 24.0
-
-
-def test_memory_of_another_size_is_never_lent() -> None:
-    """What a thread that makes planes of another size gives back between two steps of this one."""
-    pool = PlanePool(2**20)
-    pool.plane(30, 50)
-    other = np.empty(100, np.uint8)
-    pool._free.append(other)
-    plane = pool.plane(30, 50)
-    assert plane.shape == (30, 50)
-    assert not np.shares_memory(plane, other)

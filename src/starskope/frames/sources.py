@@ -175,9 +175,6 @@ class _Sink:
         if extent.start == 0:
             self._into.begin(extent.stop)
 
-    def take(self, view: memoryview) -> None:
-        self._into.add(view)
-
     async def straight(self) -> Callable[[memoryview], None]:
         return self._into.add
 

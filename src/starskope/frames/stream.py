@@ -75,10 +75,9 @@ async def stream(
 
     No more than 128 frames are asked for ahead, however small they are.
 
-    Every piece is decoded at once, still in the cache into which it was received: that costs a tenth of receiving it,
-    and less than handing it to another thread. Pieces are received on the loop, and under TLS by threads, as one CPU
-    cannot decipher what a server sends. Planes are made in memory that is used again when their reader lets go of them;
-    no more of it than `bytes_in_flight` and `bytes_held` is kept.
+    Every piece is decoded at once, in the thread that received it and still in its cache: that costs a tenth of
+    receiving it, and less than handing it to another thread. Planes are made in memory that is used again when their
+    reader lets go of them; no more of it than `bytes_in_flight` and `bytes_held` is kept.
     """
     if bytes_in_flight < 1:
         raise ValueError(f"bytes_in_flight = {bytes_in_flight}: expected at least 1")

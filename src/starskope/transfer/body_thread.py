@@ -22,7 +22,6 @@ from typing import Any
 from aiohttp import ClientPayloadError
 
 from starskope import parallel
-from starskope.transfer.bodies import NothingMore, known_connection
 from starskope.transfer.body_line import Line, line_of
 from starskope.transfer.partfile import outlast
 from starskope.transfer.patience import Watch
@@ -52,7 +51,7 @@ def open_body_thread(response: Any, n_bytes: int) -> BodyThread | None:
     BodyThread or None
         To be closed, whether or not it is poured.
     """
-    known = known_connection(response, _NEEDED)
+    known = _known_connection(response)
     if known is None:
         return None
     protocol, transport = known
@@ -63,6 +62,17 @@ def open_body_thread(response: Any, n_bytes: int) -> BodyThread | None:
         return None
     line = line_of(transport)
     return None if line is None else BodyThread(response.content, protocol, line, n_bytes)
+
+
+def _known_connection(response: Any) -> tuple[Any, Any] | None:
+    """Return protocol and transport beneath an answer whose body comes as it is stored; None for any other."""
+    connection = response.connection
+    protocol: Any = None if connection is None else connection.protocol
+    transport: Any = None if connection is None else connection.transport
+    is_plain = "transfer-encoding" not in response.headers and "content-encoding" not in response.headers
+    if is_plain and transport is not None and all(hasattr(protocol, name) for name in _NEEDED):
+        return protocol, transport
+    return None
 
 
 class BodyThread:
@@ -150,7 +160,7 @@ class BodyThread:
             raise
         self._line.let_go()
         if not self._protocol._reading_paused and self._line.give_back():
-            self._protocol._parser = NothingMore()
+            self._protocol._parser = _NothingMore()
             self._stream.feed_eof()
 
     def _receive(self, buffer: memoryview, put: Callable[[memoryview], None], turns: Turns, watch: Watch) -> None:
@@ -196,6 +206,23 @@ class BodyThread:
             hand_on()  # what came before the break is as good as any
         if self._n_missing:
             raise ClientPayloadError(f"{self._n_missing} bytes are missing") from error
+
+
+class _NothingMore:
+    """The parser of a connection that waits for its next request: whatever comes now makes it unfit."""
+
+    def feed_data(self, data: bytes) -> None:
+        """Refuse it."""
+        raise ValueError(f"{len(data)} bytes came after the end of an answer")
+
+    def feed_eof(self) -> None:
+        """Accept that the server closed it."""
+
+    def pause_reading(self) -> None:
+        """Nothing is read."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read."""
 
 
 class Turns:

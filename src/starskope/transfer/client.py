@@ -73,11 +73,6 @@ class Client:
         self.quick = QuickReads(self.s3, self.options)
 
     @cached_property
-    def buffer(self) -> memoryview:
-        """The buffer in which bytes are received that are used at once; one for all, so that it stays in cache."""
-        return memoryview(bytearray(self.options.step_bytes))
-
-    @cached_property
     def turns(self) -> Turns:
         """The turns at the CPU of the bodies that come."""
         return Turns(self.options.busy_bodies)

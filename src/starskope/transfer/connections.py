@@ -19,7 +19,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 
 from starskope.transfer.checks import AnswerError
 
-__all__ = ["Connections", "connections_class", "fresh_connection"]
+__all__ = ["Connections", "connections_class", "drop_connection", "fresh_connection"]
 
 # Names of aiobotocore that are not public; where one is missing the package works without most of what is added here.
 _NEEDED = ("_create_connector", "_get_session", "close", "send")
@@ -121,6 +121,16 @@ class Wary(AIOHTTPSession):  # type: ignore[misc]
             response.raw.close()
             raise AnswerError("the server redirects: redirects are not followed")
         return response
+
+
+def drop_connection(response: Any) -> None:
+    """Close the connection of an answer that was not to the question, also where aiohttp keeps it for the next one.
+
+    What follows on it may be the answer after all, which the next question would take for its own.
+    """
+    protocol = getattr(response.content, "_protocol", None)
+    if protocol is not None:
+        protocol.close()
 
 
 def connections_class(max_answer_bytes: int, step_bytes: int) -> type[AIOHTTPSession]:

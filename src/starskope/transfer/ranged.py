@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from starskope.errors import TransferError
-from starskope.transfer.bodies import Lending, drop_connection, is_encrypted, open_body
 from starskope.transfer.body_thread import BodyThread, open_body_thread
 from starskope.transfer.checks import AnswerError, Extent, ObjectChangedError, check_extent, plain_etag
 from starskope.transfer.client import Client
-from starskope.transfer.connections import fresh_connection
+from starskope.transfer.connections import drop_connection, fresh_connection
 from starskope.transfer.faults import NETWORK_ERRORS, Fault, explain
 from starskope.transfer.hedging import hedged
 from starskope.transfer.pacing import backoff_s
@@ -60,12 +59,7 @@ class RangeRead:
 
 
 class Sink(Protocol):
-    """Where the bytes of one range go, in order.
-
-    A sink with a method ``take(view)`` is lent the bytes of large ranges instead, on the loop, piece by piece: they are
-    void when it returns. What comes in other ways is still written. If it is a `StraightSink` too, it is lent those of
-    connections without TLS: one CPU receives them as fast as they come, but deciphering asks for all of them.
-    """
+    """Where the bytes of one range go, in order."""
 
     async def begin(self, extent: Extent) -> None:
         """Take note of what will come. Called once per accepted object, and again after `restart`."""
@@ -303,8 +297,7 @@ class _Reading:
     def _thread_for(self, response: Any, stop: int) -> contextlib.AbstractContextManager[BodyThread | None]:
         n_bytes = stop - self.position
         is_large = n_bytes >= self.client.options.direct_bytes
-        is_wanted = isinstance(self.sink, StraightSink) and (is_encrypted(response) or not hasattr(self.sink, "take"))
-        thread = open_body_thread(response, n_bytes) if is_large and is_wanted else None
+        thread = open_body_thread(response, n_bytes) if is_large and isinstance(self.sink, StraightSink) else None
         return contextlib.nullcontext() if thread is None else contextlib.closing(thread)
 
     async def _take(self, response: Any, stop: int, thread: BodyThread | None, watch: Watch) -> None:
@@ -316,33 +309,18 @@ class _Reading:
             finally:
                 self.position += thread.n_put
             return
-        is_large = stop - self.position >= options.direct_bytes
-        if (enlarge := getattr(response.content, "set_read_chunk_size", None)) is not None:
+        stream = response.content
+        if (enlarge := getattr(stream, "set_read_chunk_size", None)) is not None:
             enlarge(options.step_bytes)
-        with open_body(response, stop - self.position, watch.took, self._lending() if is_large else None) as body:
-            while self.position < stop:
-                chunk = await body.read(min(options.step_bytes, stop - self.position))
-                if not chunk and self.position == stop:
-                    return
-                if not chunk:
-                    raise AnswerError(f"the body ended {stop - self.position} bytes early")
-                self.position += len(chunk)
-                if not body.counts:
-                    watch.took(len(chunk))
-                watch.is_paused = True
-                await self.sink.write(chunk)
-                watch.is_paused = False
-
-    def _lending(self) -> Lending | None:
-        take: Callable[[memoryview], None] | None = getattr(self.sink, "take", None)
-        if take is None:
-            return None
-
-        def count_and_take(view: memoryview) -> None:
-            self.position += len(view)
-            take(view)
-
-        return Lending(count_and_take, self.client.buffer)
+        while self.position < stop:
+            chunk = await stream.read(min(options.step_bytes, stop - self.position))
+            if not chunk:
+                raise AnswerError(f"the body ended {stop - self.position} bytes early")
+            self.position += len(chunk)
+            watch.took(len(chunk))
+            watch.is_paused = True
+            await self.sink.write(chunk)
+            watch.is_paused = False
 
     async def judge(self, error: BaseException, n_bytes: int, idle_s: float) -> None:
         """Return when another try is due; raise when none can help."""

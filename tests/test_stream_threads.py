@@ -1,4 +1,4 @@
-"""Frames over TLS are deciphered and decoded in threads: the frames of files come of it, whatever the line does."""
+"""Frames are received and decoded in threads: those of files come of it, whatever the line does."""
 
 from __future__ import annotations
 
@@ -34,12 +34,17 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(params=["http", "https"])
 def proxy(
-    endpoint: Endpoint, sector_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    endpoint: Endpoint,
+    sector_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[FaultServer]:
     endpoint.put_directory(sector_dir)
-    with FaultServer(endpoint.url, tls=trusted_tls(tmp_path, monkeypatch)) as server:
+    tls = trusted_tls(tmp_path, monkeypatch) if request.param == "https" else None
+    with FaultServer(endpoint.url, tls=tls) as server:
         yield server
 
 
@@ -87,14 +92,6 @@ def test_frames_are_those_of_files(kind: str, proxy: FaultServer, sector_dir: Pa
     # Small bodies are not worth a thread; they come through the loop, and are the same.
     threads.clear()
     _assert_right(run_sync(_all(uris, _options(proxy, direct_bytes=10**9))), sector_dir)
-    assert not threads
-
-
-def test_without_tls_no_thread_is_needed(
-    endpoint: Endpoint, proxy: FaultServer, sector_dir: Path, threads: list[str]
-) -> None:
-    with FaultServer(endpoint.url) as plain:
-        _assert_right(run_sync(_all(_uris("s3", plain, sector_dir), _options(plain))), sector_dir)
     assert not threads
 
 
