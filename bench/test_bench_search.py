@@ -6,6 +6,9 @@ events, refines, vets and judges. astropy is timed on two of the stars and its t
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +96,35 @@ def test_whole_search_on_all_cpus(compare: Compare) -> None:
         threads="all",
     )
     row.aim("1.8x one thread", row.ratio(one) >= 1.8)
+
+
+FIRST = """
+import sys, time, numpy as np
+t0, flux = np.load(sys.argv[1]).values()
+from starskope.search.transits import search_transits
+begin = time.perf_counter()
+found = search_transits(flux, time=t0, period_max=13.0)
+print(time.perf_counter() - begin, int(np.sum(found["claim"])))
+"""
+
+
+def test_first_search_of_a_process(session: harness.Session, tmp_path: Path) -> None:
+    """Search 8 stars, of which some are claimed and fitted, in processes that find nothing compiled, and then all."""
+    time, flux = sector(64)
+    np.savez(tmp_path / "sector.npz", time=time, flux=flux[:, :8])
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    command = [sys.executable, "-c", FIRST, str(tmp_path / "sector.npz")]
+    cold, warm = (
+        subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
+        for _ in range(2)
+    )
+    assert cold[1] == warm[1] != "0"
+    name = f"first search of a process, 8 stars x {time.size} points, nothing compiled before"
+    rival = "the same, compiled before"
+    row = harness.Row(name, harness.Timing([float(cold[0])]), {rival: harness.Timing([float(warm[0])])})
+    row.must("15 s", row.ours.best <= 15.0)
+    row.aim("5 s", row.ours.best <= 5.0)
+    session.record(row)
 
 
 def test_join_three_files(compare: Compare, tmp_path: Path) -> None:
