@@ -39,6 +39,19 @@ def test_some_columns_of_a_block_can_be_read_alone(tmp_path: Path, columns: slic
     assert read.flags.writeable
 
 
+@pytest.mark.parametrize("rows", [slice(0, 2), slice(1, 2), slice(1, 9), slice(0, 0)])
+def test_some_rows_of_a_block_can_be_read_alone(tmp_path: Path, rows: slice) -> None:
+    with Journal(tmp_path) as journal:
+        journal.write(3, {"before": np.arange(5), **ARRAYS}, complete=True)
+        assert journal.shape(3, "flux") == (2, 3)
+        read = journal.rows(3, "flux", rows)
+        np.testing.assert_array_equal(read, ARRAYS["flux"][rows])
+        assert read.dtype == np.float32
+        # A block that is made again has its arrays in other places.
+        journal.write(3, {"before": np.arange(500), "flux": 2 * ARRAYS["flux"]}, complete=True)
+        np.testing.assert_array_equal(journal.rows(3, "flux", rows), 2 * ARRAYS["flux"][rows])
+
+
 def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with Journal(tmp_path / name) as journal:

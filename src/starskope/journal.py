@@ -116,6 +116,7 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._database = self._open()
         self._finished: dict[Kind, dict[int, bool]] = {}
+        self._places: dict[tuple[int, str], tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
 
     def _open(self) -> sqlite3.Connection:
         path = self.folder / "journal.sqlite"
@@ -232,6 +233,7 @@ class Journal:
             if array.dtype.hasobject:
                 raise TypeError(f"block {number}: array {name!r} holds Python objects, expected numbers or text")
         self.finished(kind)
+        self._places = {place: known for place, known in self._places.items() if place[0] != number}
         path = self.path(number, kind)
         temporary = path.with_suffix(".part")
         try:
@@ -257,15 +259,35 @@ class Journal:
 
     def columns(self, number: int, name: str, columns: slice) -> NDArray[Any]:
         """Read some columns of an array (n, m) of a finished block of frames, and little else of its file."""
-        path = self.path(number)
-        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-            # Members are stored as they are: behind 30 bytes, the name and an extra field lies a .npy file.
-            file.seek(archive.getinfo(f"{name}.npy").header_offset + 26)
-            file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
-            read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-            shape, _, dtype = read_header[np.lib.format.read_magic(file)[0]](file)
-            values = np.memmap(file, dtype, "r", file.tell(), shape)
-            return np.array(values[:, columns])
+        offset, shape, dtype = self._place(number, name)
+        return np.array(np.memmap(self.path(number), dtype, "r", offset, shape)[:, columns])
+
+    def rows(self, number: int, name: str, rows: slice) -> NDArray[Any]:
+        """Read some rows of an array (n, m) of a finished block of frames, and nothing else of its file."""
+        offset, shape, dtype = self._place(number, name)
+        start, stop, _ = rows.indices(shape[0])
+        values = np.fromfile(
+            self.path(number), dtype, (stop - start) * shape[1], offset=offset + start * shape[1] * dtype.itemsize
+        )
+        return values.reshape(stop - start, shape[1])
+
+    def shape(self, number: int, name: str) -> tuple[int, ...]:
+        """Return the shape of an array of a finished block of frames."""
+        return self._place(number, name)[1]
+
+    def _place(self, number: int, name: str) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+        """Tell where in the file of a block of frames the values of an array begin, their shape and dtype."""
+        known = self._places.get((number, name))
+        if known is None:
+            path = self.path(number)
+            with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+                # Members are stored as they are: behind 30 bytes, the name and an extra field lies a .npy file.
+                file.seek(archive.getinfo(f"{name}.npy").header_offset + 26)
+                file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+                read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+                shape, _, dtype = read_header[np.lib.format.read_magic(file)[0]](file)
+                known = self._places[number, name] = (file.tell(), shape, dtype)
+        return known
 
     def forget(self, kind: Kind | None = None) -> None:
         """Drop every block of a kind; without one every block and note. The lock is kept: the job begins again."""
@@ -277,6 +299,7 @@ class Journal:
             return
         self._execute("DELETE FROM part")
         self._execute("DELETE FROM note")
+        self._places.clear()
         self._finished = {name: {} for name in _PREFIXES}
         for path in self.folder.iterdir():
             if not path.name.startswith("journal.sqlite"):

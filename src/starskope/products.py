@@ -23,7 +23,7 @@ from starskope.framelist import FrameList
 from starskope.frames.stacked import Stack, combine, kept_cards
 from starskope.journal import Journal, publish
 from starskope.outcome import LeftOut
-from starskope.parallel import ranges
+from starskope.parallel import map_ranges, ranges
 from starskope.progress import Progress
 from starskope.runconfig import RunConfig
 
@@ -38,6 +38,7 @@ _PER_FRAME = ("index", "time", "start", "stop", "quality", "barycorr", "exposure
 _PER_STAR = ("flux", "flux_err", "background")
 PART_BYTES = 400_000_000
 """Of light curves that are held while they are written."""
+_BAND_VALUES = 1 << 17  # A megabyte of float64: the sums of a band stay in the cache.
 
 
 def block_arrays(product: BlockProduct | None, left_out: Sequence[LeftOut]) -> dict[str, NDArray[Any]]:
@@ -56,7 +57,8 @@ def block_arrays(product: BlockProduct | None, left_out: Sequence[LeftOut]) -> d
         "left_again": np.array([frame.again for frame in left_out], dtype=bool),
     }
     if product is not None:
-        arrays |= product.arrays()
+        # Where the stars lay on each frame is in no product, and would be two fifths of a block of many small frames.
+        arrays |= {name: array for name, array in product.arrays().items() if name not in {"row", "column"}}
         # As narrow as the frames of a block allow: three quarters of the plane, which is written, summed and read back.
         arrays["count"] = product.count.astype(np.min_scalar_type(len(product.index)))
         arrays["n_used"] = np.array(product.n_used)
@@ -122,26 +124,42 @@ def store_stars(journal: Journal, found: Table, wcs: TanSip, science: tuple[slic
     return Table.read(path, format="ascii.ecsv")
 
 
-class _Blocks(Sequence[Any]):
-    """The stacks of all blocks, read one at a time: together they may not fit in memory."""
+class _Blocks(Sequence[Stack]):
+    """Some rows of the stacks of all blocks, read one at a time: together they may not fit in memory."""
 
-    def __init__(self, journal: Journal, numbers: Sequence[int], meta: Mapping[str, Any]) -> None:
-        self._journal, self._numbers, self._meta = journal, numbers, meta
+    def __init__(
+        self, journal: Journal, about: Sequence[tuple[int, int, dict[str, Any]]], meta: Mapping[str, Any], rows: slice
+    ) -> None:
+        self._journal, self._about, self._meta, self._rows = journal, about, meta, rows
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._about)
 
     def __getitem__(self, place: Any) -> Any:
-        with self._journal.block(self._numbers[place]) as block:
-            return Stack(
-                block["image"],
-                block["count"].astype(np.int32),
-                block["std"],
-                block["background_image"],
-                json.loads(str(block["header"])),
-                int(block["n_used"]),
-                dict(self._meta),
-            )
+        number, n_used, header = self._about[place]
+        names = ("image", "count", "std", "background_image")
+        image, count, std, background = (self._journal.rows(number, name, self._rows) for name in names)
+        return Stack(image, count.astype(np.int32), std, background, header, n_used, dict(self._meta))
+
+
+def _stacked(journal: Journal, numbers: Sequence[int], meta: Mapping[str, Any], workers: int) -> Stack:
+    """Combine the stacks of all blocks, a band of rows at a time."""
+    about = []
+    for number in numbers:
+        with journal.block(number) as block:
+            n_used = int(block["n_used"])
+            if n_used:
+                about.append((number, n_used, json.loads(str(block["header"]))))
+    n_row, n_col = journal.shape(about[0][0], "image")
+    bands = map_ranges(
+        lambda start, stop: combine(_Blocks(journal, about, meta, slice(start, stop))),
+        n_row,
+        max(1, _BAND_VALUES // n_col),
+        workers,
+    )
+    names = ("image", "count", "std", "background")
+    image, count, std, background = (np.concatenate([getattr(band, name) for band in bands]) for name in names)
+    return Stack(image, count, std, background, bands[0].header, bands[0].n_frame, bands[0].meta)
 
 
 def _join(journal: Journal, numbers: Sequence[int], names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -226,6 +244,11 @@ class Assembled:
     science: tuple[slice, slice]
     complete: bool
 
+    @property
+    def science_limits(self) -> list[list[int]]:
+        """First and last-but-one row and column of the science pixels, for JSON."""
+        return [[part.start, part.stop] for part in self.science]
+
 
 def assemble_products(
     journal: Journal, config: RunConfig, frames: FrameList, stars: Table, progress: Progress
@@ -265,7 +288,7 @@ def assemble_products(
         raise FrameError(f"none of the {len(frames)} frames may enter the stack ({told}): choose another CCD or sector")
     progress.note("joining the blocks")
     stacking = {"method": "sigma_clip", "sigma": config.sigma, "max_iters": config.max_iters, "center": config.center}
-    stack = combine(_Blocks(journal, [number for number in filled if _n_used(journal, number)], stacking))
+    stack = _stacked(journal, filled, stacking, config.workers)
     science = science_region(stack.header, stack.image.shape)
     kept = np.flatnonzero(measured["measured"])
     exposure = measured["exposure_s"][kept]
@@ -292,21 +315,23 @@ def assemble_products(
         return curves
 
     work = journal.folder
-    stack.write(work / "stack.fits")
-    curves_by_part = map(curves_of, _parts(len(measured["time"]), len(stars)))
-    write_zarr_parts(curves_by_part, described, work / "light_curves.zarr")
-    write_manifest(work / "manifest.parquet", rows)
+
+    def write_curves() -> None:
+        curves_by_part = map(curves_of, _parts(len(measured["time"]), len(stars)))
+        write_zarr_parts(curves_by_part, described, work / "light_curves.zarr")
+
+    def write_others() -> None:
+        stack.write(work / "stack.fits")
+        write_manifest(work / "manifest.parquet", rows)
+
+    writing = (write_curves, write_others)
+    map_ranges(lambda k, _: writing[k](), len(writing), 1, config.workers)
     return Assembled(int(measured["used"].sum()), len(stars), tuple(left_out), science, all(complete.values()))
 
 
 def _rows(values: NDArray[np.float32], kept: NDArray[np.intp]) -> NDArray[np.float32]:
     """Rows of an array; the array itself where all are kept, for it may be large."""
     return values if kept.size == values.shape[0] else values[kept]
-
-
-def _n_used(journal: Journal, number: int) -> int:
-    with journal.block(number) as block:
-        return int(block["n_used"])
 
 
 def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

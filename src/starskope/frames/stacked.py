@@ -19,6 +19,7 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
+from starskope import _core
 from starskope.frames import stack_fits
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class Combiner:
     def __init__(self) -> None:
         self.n_block = 0
         self._n_frame = 0
-        self._count: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self._count: NDArray[np.float64] = np.zeros((0, 0))
         self._mean: NDArray[np.float64] = np.zeros((0, 0))
         self._squares: NDArray[np.float64] = np.zeros((0, 0))
         self._background: NDArray[np.float64] | None = None
@@ -206,8 +207,7 @@ class Combiner:
 
     def _start(self, first: Block) -> None:
         shape = first.image.shape
-        self._count = np.zeros(shape, np.int64)
-        self._mean, self._squares = np.zeros(shape), np.zeros(shape)
+        self._count, self._mean, self._squares = (np.zeros(shape) for _ in range(3))
         if getattr(first, "background", None) is not None:
             self._background, self._background_weight = np.zeros(shape), np.zeros(shape)
         self._header = dict(getattr(first, "header", {}))
@@ -220,15 +220,10 @@ class Combiner:
         shape = self._mean.shape
         if block.image.shape != shape:
             raise ValueError(f"block {self.n_block} is {block.image.shape}, the first {shape}: expected one shape")
-        n = block.count.astype(np.int64)
-        filled = n > 0
-        total = self._count + n
-        share = np.divide(n, total, out=np.zeros(shape), where=filled)
-        shift = np.where(filled, block.image - self._mean, 0.0)
-        self._mean += shift * share
-        within = np.where(filled, n * np.square(block.std, dtype=np.float64), 0.0)
-        self._squares += within + shift**2 * self._count * share
-        self._count = total
+        # What stands for pixels without values is not looked at.
+        n, mean, std = (np.asarray(plane, np.float64).ravel() for plane in (block.count, block.image, block.std))
+        count, means, squares = (sums.reshape(-1) for sums in (self._count, self._mean, self._squares))
+        _core.merge_moments(count, means, squares, n, mean, n * std * std)
         n_frame = int(getattr(block, "n_frame", 0))
         self._add_background(getattr(block, "background", None), n_frame)
         meta = getattr(block, "meta", {})
@@ -241,9 +236,10 @@ class Combiner:
         if (background is None) != (self._background is None):
             raise ValueError(f"block {self.n_block}: expected a background in every block or in none")
         if background is not None and self._background is not None:
-            weight = np.where(np.isfinite(background), float(max(n_frame, 1)), 0.0)
-            self._background += np.where(weight > 0, background, 0.0) * weight
-            self._background_weight += weight
+            known = np.isfinite(background)
+            weight = float(max(n_frame, 1))
+            self._background += np.where(known, background, np.float64(0)) * weight
+            self._background_weight += known * weight
 
     def result(self) -> Stack:
         """Return the stack of all blocks so far."""
