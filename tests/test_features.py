@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from starskope.curves.container import LightCurves
 from starskope.errors import FrameError
-from starskope.learn.columns import feature_names, is_feature, star_features
+from starskope.learn.columns import LightNumbers, feature_names, feature_table, is_feature, star_features
 from starskope.learn.features import MIN_STARS, FeatureModel
 from starskope.learn.inputs import spectrogram_rows, stamp_rows
 from starskope.search.lombscargle import lomb_scargle
@@ -249,6 +249,16 @@ def test_a_star_does_not_depend_on_its_block(curves, block, stamps, model) -> No
     for name in whole.colnames:
         assert part[name].tobytes() == whole[name][few].tobytes(), name
     assert np.isnan(whole["transit_period"]).all()
+
+
+def test_light_that_was_measured_before_gives_the_same_table(curves, block, stamps, model) -> None:
+    whole = star_features(curves, block, stamps, None, model)
+    light = LightNumbers.measure(curves, block)
+    parts = [LightNumbers.from_arrays(light.select(each).arrays()) for each in (slice(0, 100), slice(100, None))]
+    table = feature_table(LightNumbers.join(parts), curves.stars, stamps, None, model)
+    assert table.colnames == whole.colnames
+    for name in whole.colnames:
+        assert table[name].tobytes() == whole[name].tobytes(), name
 
 
 def test_parts_of_other_stars_are_refused(curves, block, stamps, model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference_periodograms as reference
+import scipy.signal
 from tolerances import atol_power
 
 import starskope as sk
@@ -244,3 +245,10 @@ def test_light_curves_tell_their_own_cadence() -> None:
         from astropy import units
 
         sk.power_spectrum(np.ones((9, 2)) * units.electron, cadence=CADENCE)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 16, 255, 256, 1282])
+def test_the_usual_window_is_that_of_scipy(n: int) -> None:
+    expected = scipy.signal.get_window("hann", n, fftbins=True)
+    if expected.any():
+        np.testing.assert_array_equal(window_values("hann", n), (expected / expected.max()).astype(np.float32))

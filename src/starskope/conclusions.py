@@ -1,6 +1,6 @@
 """From finished blocks of stars to products: ``spectra.zarr``, ``candidates.ecsv`` and what `starskope.learning` makes.
 
-Owns the order of these, and that blocks are read one at a time, however many stars there are. Refuses to measure and to
+Owns the order of these, and that few blocks are read at a time, however many stars there are. Refuses to measure and to
 judge: blocks are made by `starskope.signals`, candidates judged in `starskope.search`.
 """
 
@@ -18,6 +18,7 @@ from starskope.journal import Journal
 from starskope.learn.classify import StarClassifier
 from starskope.learning import learn_features
 from starskope.outcome import SIGNAL_PRODUCTS, LeftOutStars
+from starskope.parallel import map_ranges
 from starskope.progress import Progress
 from starskope.runconfig import RunConfig
 from starskope.search.batch import conclude
@@ -27,6 +28,8 @@ from starskope.starblocks import StarBlocks
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+    from starskope.search.spectra import Spectra, Spectrogram
 
 __all__ = ["SignalSummary", "conclude_signals"]
 
@@ -47,6 +50,8 @@ class SignalSummary:
         Why nothing was looked for; empty when something was.
     no_classes : str
         Why there are no class probabilities although a model was given.
+    quality : str
+        Flags of the cadences as the search took them, decimal numbers with spaces between.
     """
 
     n_candidate: int = 0
@@ -55,6 +60,7 @@ class SignalSummary:
     left_out: tuple[LeftOutStars, ...] = ()
     no_search: str = ""
     no_classes: str = ""
+    quality: str = ""
 
     @property
     def complete(self) -> bool:
@@ -97,7 +103,7 @@ def conclude_signals(
     began = time.monotonic()
     progress.note("judging the candidates")
     stars = blocks.star_table()
-    write_spectra(journal.folder / "spectra.zarr", blocks, stars)
+    write_spectra(journal.folder / "spectra.zarr", blocks, stars, config.workers)
     candidates = judge(blocks, stars, config)
     candidates.write(journal.folder / "candidates.ecsv", format="ascii.ecsv", overwrite=True)
     claimed = np.asarray(candidates["claim"], bool)
@@ -115,18 +121,21 @@ def conclude_signals(
         products=SIGNAL_PRODUCTS,
         left_out=tuple(blocks.left_out()),
         no_classes=no_classes,
+        quality=" ".join(map(str, blocks.quality.tolist())),
     )
 
 
-def write_spectra(path: Path, blocks: StarBlocks, stars: Table) -> None:
+def write_spectra(path: Path, blocks: StarBlocks, stars: Table, workers: int) -> None:
     """Fill the store of spectra block by block; what an earlier start left there is replaced."""
-    store: SpectraStore | None = None
-    for number in blocks.numbers:
-        chosen = blocks.stars(number)
+
+    def spectra_of(number: int) -> dict[str, Spectra | Spectrogram]:
         with blocks.arrays(number) as arrays:
-            spectra = spectra_from(arrays, stars[chosen]).kinds()
-        store = store or SpectraStore.create(path, stars, spectra)
-        store.put(chosen.start, spectra)
+            return spectra_from(arrays, stars[blocks.stars(number)]).kinds()
+
+    store = SpectraStore.create(path, stars, spectra_of(blocks.numbers[0]))
+    map_ranges(
+        lambda number, _: store.put(blocks.stars(number).start, spectra_of(number)), len(blocks.numbers), 1, workers
+    )
 
 
 def judge(blocks: StarBlocks, stars: Table, config: RunConfig) -> Table:

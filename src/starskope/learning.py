@@ -19,12 +19,12 @@ from starskope.framelist import FrameList
 from starskope.frames.stacked import Stack
 from starskope.frames.wcs import TanSip
 from starskope.learn.classify import StarClassifier
-from starskope.learn.columns import feature_names, star_features
+from starskope.learn.columns import LightNumbers, feature_names, feature_table
 from starskope.learn.features import FeatureModel
-from starskope.learn.inputs import spectrogram_rows, stamp_rows
+from starskope.learn.inputs import stamp_rows
 from starskope.parallel import map_ranges
 from starskope.runconfig import RunConfig
-from starskope.signals import levelled, spectra_from
+from starskope.signals import light_from
 from starskope.starblocks import StarBlocks
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ __all__ = ["learn_features", "load_classifier", "refuse_other_cadence"]
 
 _SAMPLE_STARS = 4096
 """Stars that the machines learn from, spread evenly: enough for them, and no more memory in a crowded field."""
+_STARS_DESCRIBED = 2048
+"""Stars of one part of the table."""
 _CADENCE_TOLERANCE = 0.05
 
 
@@ -85,7 +87,7 @@ def learn_features(
     config: RunConfig,
     classifier: StarClassifier | None,
 ) -> str:
-    """Fit the machines on a sample of the stars, then describe every star, block by block.
+    """Fit the machines on a sample of the stars, then describe every star.
 
     Parameters
     ----------
@@ -106,54 +108,42 @@ def learn_features(
         Why the classifier could not be applied; empty when it was, or none was given.
     """
     stamps = _stamps(Stack.read(work / "stack.fits"), stars)
-    model, frequency = _fit(blocks, stamps, config)
+    light = LightNumbers.join([_light(blocks, number) for number in blocks.numbers])
+    sample = np.arange(0, blocks.n_star, -(-blocks.n_star // _SAMPLE_STARS))
+    model = FeatureModel.fit(
+        light.rows[sample], stamps[sample], seed=config.seed, workers=config.workers, frequency=light.frequency
+    )
     model.save(work / "feature_model.npz")
     seen_by, no_classes = model, ""
     if classifier is not None and classifier.feature_model is not None:
         # Hidden units of another fit mean nothing: the classifier sees the stars through the machines it knows.
         seen_by = classifier.feature_model
         try:
-            seen_by.check_frequency(frequency)
+            seen_by.check_frequency(light.frequency)
         except ValueError as error:
             classifier, no_classes = None, str(error)
     first_row = np.searchsorted(np.asarray(candidates["star"]), np.arange(len(stars) + 1))
 
-    def describe(number: int, _stop: int) -> Table:
-        chosen = blocks.stars(number)
-        curves = levelled(blocks.light_curves(number))
-        with blocks.arrays(number) as arrays:
-            spectra = spectra_from(arrays, stars[chosen])
-        found = candidates[first_row[chosen.start] : first_row[chosen.stop]]
-        block = curves, spectra, stamps[chosen], found
-        table = star_features(*block, model, first_star=chosen.start)
+    def describe(start: int, stop: int) -> Table:
+        chosen = slice(start, stop)
+        found = candidates[first_row[start] : first_row[stop]]
+        block = light.select(chosen), stars[chosen], stamps[chosen], found
+        table = feature_table(*block, model, first_star=start)
         if classifier is not None:
-            known = table if seen_by is model else star_features(*block, seen_by, first_star=chosen.start)
+            known = table if seen_by is model else feature_table(*block, seen_by, first_star=start)
             for name, column in zip(classifier.classes, classifier.predict_proba(known).T, strict=True):
                 table[f"p_{name}"] = column.astype(np.float32)
         return table
 
-    described = map_ranges(describe, len(blocks.numbers), 1, config.workers)
+    described = map_ranges(describe, len(stars), _STARS_DESCRIBED, config.workers)
     features = vstack(described, join_type="exact", metadata_conflicts="error")
     features.write(work / "features.parquet", format="parquet", overwrite=True)
     return no_classes
 
 
-def _fit(
-    blocks: StarBlocks, stamps: NDArray[np.float32], config: RunConfig
-) -> tuple[FeatureModel, NDArray[np.float64]]:
-    """Return machines that have learned from a sample of the stars, and the frequencies of their spectrograms."""
-    sample = np.arange(0, blocks.n_star, -(-blocks.n_star // _SAMPLE_STARS))
-    rows = []
-    for number in blocks.numbers:
-        chosen = blocks.stars(number)
-        here = sample[(sample >= chosen.start) & (sample < chosen.stop)] - chosen.start
-        with blocks.arrays(number) as arrays:
-            rows.append(spectrogram_rows(arrays["spectrogram.power"][:, :, here]))
-            frequency = np.asarray(arrays["spectrogram.frequency"])
-    model = FeatureModel.fit(
-        np.concatenate(rows), stamps[sample], seed=config.seed, workers=config.workers, frequency=frequency
-    )
-    return model, frequency
+def _light(blocks: StarBlocks, number: int) -> LightNumbers:
+    with blocks.arrays(number) as arrays:
+        return light_from(arrays)
 
 
 def _stamps(stack: Stack, stars: Table) -> NDArray[np.float32]:

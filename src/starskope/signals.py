@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starskope.curves.container import LightCurves
+from starskope.learn.columns import LightNumbers
 from starskope.runconfig import RunConfig
 from starskope.search.block import BlockSearch, search_block
 from starskope.search.lombscargle import lomb_scargle
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "blank",
     "levelled",
+    "light_from",
     "measure_block",
     "probe",
     "search_from",
@@ -41,7 +43,7 @@ __all__ = [
 LEAST_CADENCES = 16
 """Fewer hold neither a spectrum nor three transits."""
 _SEGMENT, _LEAST_SEGMENT = 256, 16
-_SEARCH = "search."
+_SEARCH, _LIGHT = "search.", "light."
 
 
 def search_settings(config: RunConfig) -> SearchSettings:
@@ -110,7 +112,7 @@ def measure_block(curves: LightCurves, config: RunConfig, *, workers: int = 1) -
     Returns
     -------
     dict of str to array
-        ``spectra_from`` and ``search_from`` take them back; ``median_flux`` (n_star,) as measured.
+        `spectra_from`, `search_from` and `light_from` take them back; ``median_flux`` (n_star,) as measured.
 
     Raises
     ------
@@ -125,9 +127,11 @@ def measure_block(curves: LightCurves, config: RunConfig, *, workers: int = 1) -
     level = levelled(curves)
     flat = level.flatten(config.flatten_window, workers=workers)
     found = search_block(flat, search_settings(config), workers=workers)
+    spectra = spectra_of(level, workers=workers)
     return {
         "median_flux": np.asarray(level.stars["median_flux"], np.float64),
-        **spectra_of(level, workers=workers).arrays(),
+        **spectra.arrays(),
+        **{f"{_LIGHT}{name}": array for name, array in LightNumbers.measure(level, spectra).arrays().items()},
         **{f"{_SEARCH}{name}": array for name, array in found.arrays().items()},
     }
 
@@ -137,7 +141,15 @@ def spectra_from(arrays: Mapping[str, NDArray[Any]], stars: Table) -> SpectraBlo
     return SpectraBlock.from_arrays(arrays, stars)
 
 
+def light_from(arrays: Mapping[str, NDArray[Any]]) -> LightNumbers:
+    """Take what the features need of the light out of the arrays of a block."""
+    return LightNumbers.from_arrays(_part(arrays, _LIGHT))
+
+
 def search_from(arrays: Mapping[str, NDArray[Any]]) -> BlockSearch:
     """Take the search out of the arrays of a block."""
-    found = {name.removeprefix(_SEARCH): arrays[name] for name in arrays if name.startswith(_SEARCH)}
-    return BlockSearch.from_arrays(found)
+    return BlockSearch.from_arrays(_part(arrays, _SEARCH))
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}

@@ -54,6 +54,8 @@ class StarBlocks:
 
     Attributes
     ----------
+    quality : (n_time,) int32
+        Flags of the cadences, those of the mask of the whole CCD among them.
     no_search : str
         Why there is nothing to look for; empty when there is.
     """
@@ -66,7 +68,7 @@ class StarBlocks:
         # The stars that would judge the cadences in a mask of all stars, read without the others. By the bits of that
         # mask in the flags every block is masked alike, however small it is.
         sample = LightCurves.read(self._store, stars=judges(n_star)).mask()
-        self._quality = sample.quality
+        self.quality = sample.quality
         names, self.no_search = probe(sample, config)
         basis = [journal.digest("frames"), names]
         if journal.note("star blocks of") != basis:
@@ -94,7 +96,7 @@ class StarBlocks:
 
     def light_curves(self, number: int) -> LightCurves:
         """Read the light curves of a block as they were measured, with the mask of the CCD in their flags."""
-        return replace(LightCurves.read(self._store, stars=self.stars(number)), quality=self._quality)
+        return replace(LightCurves.read(self._store, stars=self.stars(number)), quality=self.quality)
 
     def arrays(self, number: int) -> AbstractContextManager[Mapping[str, NDArray[Any]]]:
         """Open a finished block; each array is read when it is asked for."""

@@ -1,7 +1,7 @@
 """Arrays and star tables inside a Zarr v3 group, written and read the same way by every store.
 
-Owns chunks (all of every other axis x 256 stars), codecs, checksums, and what counts as a damaged piece. Refuses to
-know what a store holds: its format, names and units are told by the store.
+Owns chunks (all of every other axis x 256 stars; columns of the star table nearly whole), codecs, checksums, and what
+counts as a damaged piece. Refuses to know what a store holds: its format, names and units are told by the store.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 STARS_PER_CHUNK = 256
+ROWS_PER_CHUNK = 1 << 16
+"""Of the columns of a star table: files of 2 KB would cost more than reading of a column what was not asked for."""
 
 
 def open_store(path: Path, what: str) -> Any:
@@ -50,13 +52,19 @@ def open_store(path: Path, what: str) -> Any:
         raise FrameError(f"{path}: zarr.json describes no readable group ({error}): write the {what} again") from error
 
 
-def chunk_shape(axes: Sequence[str], shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the chunks of an array: at most 256 along the axis ``star``, everything along the others."""
-    return tuple(max(1, min(STARS_PER_CHUNK, n) if axis == "star" else n) for axis, n in zip(axes, shape, strict=True))
+def chunk_shape(axes: Sequence[str], shape: Sequence[int], n_star: int = STARS_PER_CHUNK) -> tuple[int, ...]:
+    """Return the chunks of an array: at most `n_star` along the axis ``star``, everything along the others."""
+    return tuple(max(1, min(n_star, n) if axis == "star" else n) for axis, n in zip(axes, shape, strict=True))
 
 
 def create_array(
-    group: Any, name: str, shape: Sequence[int], dtype: Any, axes: Sequence[str], attributes: dict[str, Any]
+    group: Any,
+    name: str,
+    shape: Sequence[int],
+    dtype: Any,
+    axes: Sequence[str],
+    attributes: dict[str, Any],
+    n_star: int = STARS_PER_CHUNK,
 ) -> Any:
     """Create an array without any chunk yet."""
     from zarr.codecs import BloscCodec, Crc32cCodec
@@ -65,7 +73,7 @@ def create_array(
         name,
         shape=tuple(shape),
         dtype=dtype,
-        chunks=chunk_shape(axes, shape),
+        chunks=chunk_shape(axes, shape, n_star),
         # Sorting bytes by significance first makes fluxes a third smaller; Zstandard alone takes off a seventh, in
         # twice the time. The sum outside tells a flipped bit on reading.
         compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
@@ -77,9 +85,16 @@ def create_array(
     )
 
 
-def put_array(group: Any, name: str, values: NDArray[Any], axes: tuple[str, ...], attributes: dict[str, Any]) -> None:
+def put_array(
+    group: Any,
+    name: str,
+    values: NDArray[Any],
+    axes: tuple[str, ...],
+    attributes: dict[str, Any],
+    n_star: int = STARS_PER_CHUNK,
+) -> None:
     """Create an array and write all of it."""
-    fill_array(create_array(group, name, values.shape, values.dtype, axes, attributes), values, axes)
+    fill_array(create_array(group, name, values.shape, values.dtype, axes, attributes, n_star), values, axes)
 
 
 def fill_array(array: Any, values: NDArray[Any], axes: tuple[str, ...], first_star: int = 0) -> None:
@@ -87,7 +102,7 @@ def fill_array(array: Any, values: NDArray[Any], axes: tuple[str, ...], first_st
     # One chunk at a time: of several, zarr would go on writing some after another has failed, into a folder that is
     # being removed.
     along = axes.index("star") if "star" in axes else 0
-    step = chunk_shape(axes, values.shape)[along] if axes else 1
+    step = array.chunks[along] if axes else 1
     for start in range(0, values.shape[along] if values.size else 0, step):
         stop = min(start + step, values.shape[along])
         chunk, whole = slice(start, stop), (slice(None),) * along
@@ -104,7 +119,7 @@ def put_stars(group: Any, stars: Table) -> None:
             # Bytes as a matrix: Zarr's own text dtypes are not part of the v3 specification.
             values = values.view(np.uint8).reshape(values.size, values.dtype.itemsize)
         axes = ("star", *[f"axis_{i}" for i in range(1, values.ndim)])
-        put_array(table, spec["key"], values, axes, {"unit": spec["unit"] or ""})
+        put_array(table, spec["key"], values, axes, {"unit": spec["unit"] or ""}, ROWS_PER_CHUNK)
 
 
 def get_stars(path: Path, group: Any, what: str, stars: slice = slice(None)) -> Table:

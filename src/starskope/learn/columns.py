@@ -6,10 +6,12 @@ of a block of stars. Refuses to learn and to write files.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from starskope.learn.features import N_HIDDEN, FeatureModel, hidden_columns
 from starskope.learn.inputs import spectrogram_rows
@@ -30,7 +32,15 @@ if TYPE_CHECKING:
     from starskope.curves.container import LightCurves
     from starskope.search.spectra_store import SpectraBlock
 
-__all__ = ["LEARNED_PREFIXES", "PREFIXES", "feature_names", "is_feature", "star_features"]
+__all__ = [
+    "LEARNED_PREFIXES",
+    "PREFIXES",
+    "LightNumbers",
+    "feature_names",
+    "feature_table",
+    "is_feature",
+    "star_features",
+]
 
 PREFIXES = ("curve_", "spectrum_", "transit_", "spectrogram_", "image_")
 """Columns that start so are features; all others (identifiers, places, magnitudes, probabilities) are not."""
@@ -57,6 +67,52 @@ def feature_names(model: FeatureModel | None = None, n_hidden: int = N_HIDDEN) -
 def is_feature(name: str) -> bool:
     """Say whether a column of a table of features is a feature."""
     return name.startswith(PREFIXES)
+
+
+@dataclass(frozen=True, eq=False)
+class LightNumbers:
+    """What the light of some stars gives to their features, before anything is learned.
+
+    Attributes
+    ----------
+    numbers : dict of (n_star,) float32
+        Of the light curves and of the spectra.
+    rows : (n_star, n_feature) float32
+        Of the spectrograms, from `starskope.learn.inputs.spectrogram_rows`.
+    frequency : (n_frequency,) float64
+        Of the spectrograms, 1/day.
+    """
+
+    numbers: Mapping[str, NDArray[np.float32]]
+    rows: NDArray[np.float32]
+    frequency: NDArray[np.float64]
+
+    @classmethod
+    def measure(cls, curves: LightCurves, spectra: SpectraBlock) -> Self:
+        """Measure masked and normalised light curves and their spectra, of the same stars."""
+        numbers = {**curve_numbers(curves), **spectrum_numbers(spectra.power, spectra.lomb_scargle)}
+        return cls(numbers, spectrogram_rows(spectra.spectrogram.power), spectra.spectrogram.frequency)
+
+    @classmethod
+    def join(cls, parts: Sequence[LightNumbers]) -> Self:
+        """Put the stars of several parts behind one another."""
+        numbers = {name: np.concatenate([part.numbers[name] for part in parts]) for name in (*CURVE, *SPECTRUM)}
+        return cls(numbers, np.concatenate([part.rows for part in parts]), parts[0].frequency)
+
+    def select(self, stars: slice) -> Self:
+        """Keep some stars."""
+        numbers = {name: column[stars] for name, column in self.numbers.items()}
+        return type(self)(numbers, self.rows[stars], self.frequency)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as plain arrays, for a file without pickle."""
+        return {**self.numbers, "rows": self.rows, "frequency": self.frequency}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Take back what `arrays` gave."""
+        numbers = {name: np.asarray(arrays[name]) for name in (*CURVE, *SPECTRUM)}
+        return cls(numbers, np.asarray(arrays["rows"]), np.asarray(arrays["frequency"]))
 
 
 def star_features(
@@ -95,28 +151,48 @@ def star_features(
     ValueError
         Parts of different numbers of stars, or a model of spectrograms on other frequencies.
     """
-    from astropy import units
-
     n_star = curves.n_star
-    rows = as_float32(stamps, "stamps", 2)
     counts = {
         "power": spectra.power.n_star,
         "lomb_scargle": spectra.lomb_scargle.n_star,
         "spectrogram": spectra.spectrogram.n_star,
-        "stamps": rows.shape[0],
+        "stamps": np.shape(stamps)[0],
     }
     for name, count in counts.items():
         if count != n_star:
             raise ValueError(f"{name} has {count} stars, the light curves have {n_star}: give the same stars")
-    model.check_frequency(spectra.spectrogram.frequency)
-    table = curves.stars[[name for name in _IDENTITY if name in curves.stars.colnames]]
+    light = LightNumbers.measure(curves, spectra)
+    return feature_table(light, curves.stars, stamps, candidates, model, first_star=first_star)
+
+
+def feature_table(
+    light: LightNumbers,
+    stars: Table,
+    stamps: ArrayLike,
+    candidates: Table | None,
+    model: FeatureModel,
+    *,
+    first_star: int = 0,
+) -> Table:
+    """Return what `star_features` does, of stars whose light was measured before.
+
+    Parameters
+    ----------
+    light : LightNumbers
+        Of the stars.
+    stars : Table
+        Their identifiers.
+    stamps, candidates, model, first_star
+        As `star_features` takes them.
+    """
+    from astropy import units
+
+    model.check_frequency(light.frequency)
+    table = stars[[name for name in _IDENTITY if name in stars.colnames]]
+    n_star = len(stars)
     table["star"] = np.arange(first_star, first_star + n_star)
-    learned = model.transform(spectrogram_rows(spectra.spectrogram.power), rows)
-    known = {
-        **curve_numbers(curves),
-        **spectrum_numbers(spectra.power, spectra.lomb_scargle),
-        **transit_numbers(candidates, first_star, n_star),
-    }
+    learned = model.transform(light.rows, as_float32(stamps, "stamps", 2))
+    known = {**light.numbers, **transit_numbers(candidates, first_star, n_star)}
     for name, column in (*known.items(), *((name, learned[name]) for name in learned.colnames)):
         table[name] = column
         if name in UNITS:

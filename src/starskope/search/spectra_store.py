@@ -118,7 +118,8 @@ class SpectraStore:
     """A store that is being filled, block of stars by block.
 
     Every block that `put` has returned from is on the disk, so a killed run goes on with the next one; blocks may come
-    in any order. Nothing here has the final name: the caller renames the folder when all blocks are in.
+    in any order and from several threads. Nothing here has the final name: the caller renames the folder when all
+    blocks are in.
 
     Parameters
     ----------
@@ -140,8 +141,10 @@ class SpectraStore:
         # since one that is absent was lost.
         with zarr.config.set({"array.write_empty_chunks": True}):
             writable = zarr.open_group(folder, mode="r+", zarr_format=3)
-            kinds = self._group.attrs["kinds"]
-            self._arrays = {(kind, name): writable[kind][name] for kind in kinds for name in KINDS[kind].by_star}
+            self._kinds = list(self._group.attrs["kinds"])
+            self._arrays = {(kind, name): writable[kind][name] for kind in self._kinds for name in KINDS[kind].by_star}
+        self._notes = {kind: dict(self._group[kind].attrs) for kind in self._kinds}
+        self._axes = {(kind, name): self._group[kind][name][:] for kind in self._kinds for name in KINDS[kind].shared}
 
     @classmethod
     def create(cls, folder: Path, stars: Table, like: Mapping[str, Spectra | Spectrogram]) -> SpectraStore:
@@ -194,14 +197,14 @@ class SpectraStore:
         OSError
             The disk is full.
         """
-        if set(spectra) != set(self._group.attrs["kinds"]):
-            raise ValueError(f"put: {', '.join(spectra)} given; this store holds {self._group.attrs['kinds']}")
+        if set(spectra) != set(self._kinds):
+            raise ValueError(f"put: {', '.join(spectra)} given; this store holds {self._kinds}")
         for kind, block in spectra.items():
-            layout, part = _layout(kind, block), self._group[kind]
-            if dict(part.attrs) != _notes(block, layout):
+            layout = _layout(kind, block)
+            if self._notes[kind] != _notes(block, layout):
                 raise ValueError(f"put: {kind} of stars from {start} was made otherwise than that of the store")
             for name in layout.shared:
-                if not np.array_equal(part[name][:], getattr(block, name)):
+                if not np.array_equal(self._axes[kind, name], getattr(block, name)):
                     raise ValueError(f"put: {kind} of stars from {start} has another {name} axis than the store")
             for name in layout.by_star:
                 self._put(self._arrays[kind, name], start, np.asarray(getattr(block, name)))
