@@ -6,6 +6,7 @@ Owns the start of such a process and the sum over repeated runs with the start-u
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 import time
@@ -18,7 +19,7 @@ LIMIT_S = 120
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one run: on the clock, and on the CPUs in user and system mode."""
+    """Seconds of one run: on the clock, and on the CPUs in user and system mode; the largest resident set."""
 
     wall_s: float
     cpu_s: float
@@ -32,15 +33,30 @@ def cost_of(command: Sequence[str], *, environment: Mapping[str, str], log: Path
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(environment))
         limit = threading.Timer(limit_s, child.kill)
         limit.start()
+        peaks, ended = [0], threading.Event()
+        watch = threading.Thread(target=_watch_peak, args=(child.pid, peaks, ended))
+        watch.start()
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - began
     limit.cancel()
+    ended.set()
+    watch.join()
     child.returncode = os.waitstatus_to_exitcode(status)
     if wall_s >= limit_s:
         raise RuntimeError(f"{command[0]} did not end within {limit_s:g} s")
     if child.returncode:
         raise RuntimeError(f"{command[0]} ended with {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss)
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, max(peaks))
+
+
+def _watch_peak(pid: int, peaks: list[int], ended: threading.Event) -> None:
+    """Read again and again what a process has held at most: ru_maxrss counts what we held when we started it."""
+    while not ended.wait(0.02):
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return
+        peaks += [1024 * int(size) for size in re.findall(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)]
 
 
 def peak_of_tree(command: Sequence[str]) -> float:

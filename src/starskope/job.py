@@ -45,6 +45,7 @@ from starskope.products import (
 )
 from starskope.progress import Progress
 from starskope.publishing import publish_products
+from starskope.report.helper import PageHelper
 from starskope.runconfig import RunConfig, find_named, identity, refuse_long_periods
 from starskope.starblocks import StarBlocks
 from starskope.transfer.facade import run_sync
@@ -221,9 +222,11 @@ async def _run_ccd(
             await _to_the_end(blocks.measure, group)
         progress.close()
         timings["transform and search"] = time.monotonic() - began - sum(timings.values())
-        found = await _to_the_end(conclude_signals, journal, blocks, config, classifier, timings, progress)
-        done = assembled, found
-        return await _to_the_end(publish_products, journal, out, config, known, frames, *done, timings, progress)
+        with PageHelper(journal.folder, config.workers) as helper:
+            helper.ask("observed", {"science": assembled.science_limits, "identity": known})
+            found = await _to_the_end(conclude_signals, journal, blocks, config, classifier, timings, progress)
+            done = assembled, found, timings, progress, helper
+            return await _to_the_end(publish_products, journal, out, config, known, frames, *done)
     finally:
         await _beside(release_empty, journal, created)
 

@@ -26,6 +26,7 @@ from starskope.journal import Journal, publish
 from starskope.outcome import FRAME_PRODUCTS, PRODUCTS, REPORT_PRODUCTS, Outcome, read_outcome
 from starskope.products import Assembled
 from starskope.progress import Progress
+from starskope.report.helper import PageHelper
 from starskope.report.page import rebuild_page
 from starskope.runconfig import RunConfig, program_version
 
@@ -42,6 +43,7 @@ def publish_products(
     found: SignalSummary,
     timings: dict[str, float],
     progress: Progress,
+    helper: PageHelper | None = None,
 ) -> Outcome:
     """Draw the report and give every product in the working folder its final name, ``run.json`` last.
 
@@ -59,6 +61,8 @@ def publish_products(
         Seconds per step; that of the report is added.
     progress : Progress
         Where to tell what goes on.
+    helper : PageHelper, optional
+        That was asked before for what was observed.
     """
     made = {*FRAME_PRODUCTS, *found.products, *REPORT_PRODUCTS}
     n_star = assembled.n_star
@@ -76,7 +80,8 @@ def publish_products(
         "no_search": found.no_search,
         "no_classes": found.no_classes,
         "stars_off_ccd": n_off_ccd,
-        "science": [[part.start, part.stop] for part in assembled.science],
+        "masked_quality": found.quality,
+        "science": assembled.science_limits,
         "identity": dict(known),
         "versions": versions(),
         "products": [name for name in PRODUCTS if name in made],
@@ -88,7 +93,9 @@ def publish_products(
     progress.note("drawing the report")
     began = time.monotonic()
     (work / "run.json").write_text(json.dumps(run, indent=1))
-    page = rebuild_page(work)
+    if helper is not None and found.products:
+        helper.ask("learned", run)
+    page = rebuild_page(work, helper)
     timings["report"] = time.monotonic() - began
     run["peak_memory_bytes"] = peak_memory()
     (work / "report.html").write_text(page)

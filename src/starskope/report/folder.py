@@ -40,6 +40,8 @@ class RunFolder:
     path : Path
         Holds ``run.json``, ``manifest.parquet``, ``stack.fits`` and ``light_curves.zarr``; ``candidates.ecsv``,
         ``spectra.zarr``, ``features.parquet`` and ``feature_model.npz`` where the run searched.
+    run : dict, optional
+        What ``run.json`` holds, or will.
 
     Raises
     ------
@@ -47,12 +49,12 @@ class RunFolder:
         There is no finished run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: dict[str, Any] | None = None) -> None:
         import pyarrow.parquet
 
         self.path = path
         try:
-            self.run: dict[str, Any] = json.loads((path / "run.json").read_text())
+            self.run: dict[str, Any] = json.loads((path / "run.json").read_text()) if run is None else run
             self.frames: list[dict[str, Any]] = pyarrow.parquet.read_table(path / "manifest.parquet").to_pylist()
         except FileNotFoundError as error:
             missing = Path(error.filename).name
@@ -84,7 +86,8 @@ class RunFolder:
     @cached_property
     def masked_quality(self) -> NDArray[np.int32]:
         """Flags of the cadences with the bits of the mask of the whole CCD, as the run searched with."""
-        return self.sample.mask().quality
+        known = self.run.get("masked_quality")
+        return np.array(known.split(), np.int32) if known else self.sample.mask().quality
 
     @cached_property
     def stacked(self) -> NDArray[np.bool_]:

@@ -13,16 +13,15 @@ import numpy as np
 
 from starskope.report.candidates import candidate_sections
 from starskope.report.folder import RunFolder
+from starskope.report.helper import PARTS, PageHelper
 from starskope.report.html import document, section, table, tiles
-from starskope.report.learned import learned_sections
-from starskope.report.noise import StarNoise
-from starskope.report.observed import curves_sections, frames_section, stack_section, verification_section
+from starskope.report.observed import verification_section
 from starskope.report.sorting import SCRIPT
 
 __all__ = ["rebuild_page"]
 
 
-def rebuild_page(folder: Path) -> str:
+def rebuild_page(folder: Path, helper: PageHelper | None = None) -> str:
     """Read the products of a run and return its report as one HTML text.
 
     Parameters
@@ -30,6 +29,8 @@ def rebuild_page(folder: Path) -> str:
     folder : Path
         Output folder: ``run.json``, ``manifest.parquet``, ``stack.fits``, ``light_curves.zarr`` and, where the run
         searched, ``candidates.ecsv``, ``spectra.zarr``, ``features.parquet`` and ``feature_model.npz``.
+    helper : PageHelper, optional
+        Makes some of the sections meanwhile; the page is the same.
 
     Raises
     ------
@@ -45,20 +46,20 @@ def rebuild_page(folder: Path) -> str:
     """
     products = RunFolder(folder)
     run = products.run
-    noise = StarNoise.measure(products.sample, products.stacked)
     title = str(run["title"])
-    rows, columns = run["science"]
     settings = [(name, value) for group in ("identity", "versions") for name, value in run[group].items()]
     timings = [(name, f"{seconds:.2f} s") for name, seconds in run["timings_s"].items()]
+    candidates = candidate_sections(products)
+    learned, observed = (
+        PARTS[part](products) if helper is None else helper.answer(part, products) for part in ("learned", "observed")
+    )
     body = [
         f"<header><h1>{escape(title)}</h1><p>{escape(str(run.get('summary', '')))}</p></header>",
-        _headline(products, noise),
+        _headline(products, observed["noise_ratio"]),
         verification_section(run["verification"]) if run.get("verification") else "",
-        candidate_sections(products),
-        learned_sections(products),
-        stack_section(products.stack, (slice(*rows), slice(*columns))),
-        curves_sections(products.sample, noise, products.stacked, len(products.stars)),
-        frames_section(products.frames),
+        candidates,
+        learned["html"],
+        observed["html"],
         section("Where the time went", table(("step", "time"), timings)),
         section("Configuration", table(("what", "value"), settings)),
         f"<footer>starskope {escape(str(run['versions'].get('starskope', '')))}</footer>",
@@ -66,7 +67,7 @@ def rebuild_page(folder: Path) -> str:
     return document(title, body, SCRIPT)
 
 
-def _headline(products: RunFolder, noise: StarNoise) -> str:
+def _headline(products: RunFolder, noise_ratio: float) -> str:
     frames, run = products.frames, products.run
     n_left_out = sum(frame["status"] == "left out" for frame in frames)
     n_stacked = sum(frame["status"] == "stacked" for frame in frames)
@@ -81,6 +82,6 @@ def _headline(products: RunFolder, noise: StarNoise) -> str:
         single = int((np.asarray(claims["verdict"]) == "single-event").sum())
         entries.append((f"{len(claims) - single:,}", "transit candidates", False))
         entries.append((f"{single:,}", "single events", False))
-    entries.append((f"{noise.ratio:.2f}" if np.isfinite(noise.ratio) else "unknown", "scatter / expected noise", False))
+    entries.append((f"{noise_ratio:.2f}" if np.isfinite(noise_ratio) else "unknown", "scatter / expected noise", False))
     entries.append((f"{sum(run['timings_s'].values()):.1f} s", "from start to page", False))
     return tiles(entries)
