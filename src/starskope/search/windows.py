@@ -38,7 +38,7 @@ def window_values(window: Window, n: int) -> NDArray[np.float32]:
     """
     if window is None:
         return np.ones(n, dtype=np.float32)
-    if window == "hann" and n > 1:
+    if isinstance(window, str) and window == "hann" and n > 1:
         values = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n + 1)[:-1])
     elif isinstance(window, str | tuple):
         from scipy.signal import get_window
