@@ -1,11 +1,14 @@
 """Memory of planes that is used again when nobody looks at them any more.
 
 Owns when memory is free: when the last array on it is gone, as the interpreter counts. A fresh plane of an FFI costs
-4,300 page faults and as much time as decoding it. Refuses to limit how many planes are in use (``frames.stream``).
+4,300 page faults and as much time as decoding it. Memory comes in whole pages from the system and goes back to it with
+the pool: a heap would keep the planes of a job's frames until its end. Refuses to limit how many planes are in use
+(``frames.stream``).
 """
 
 from __future__ import annotations
 
+import mmap
 import sys
 from typing import Any
 
@@ -14,7 +17,6 @@ from numpy.typing import NDArray
 
 __all__ = ["PlanePool"]
 
-_LINE = 64  # bytes of a line of the cache
 _TYPE = "<f4" if sys.byteorder == "little" else ">f4"
 
 
@@ -42,13 +44,13 @@ class PlanePool:
             memory = self._free.pop()
         except IndexError:
             memory = np.empty(0, np.uint8)
-        if memory.nbytes != n_bytes + _LINE:  # none, or what another thread that makes planes of another size gave back
-            memory = np.empty(n_bytes + _LINE, np.uint8)
+        if memory.nbytes != n_bytes:  # none, or what another thread that makes planes of another size gave back
+            memory = np.frombuffer(mmap.mmap(-1, n_bytes), np.uint8)
         return np.asarray(_Loan(self, memory, (n_row, n_col)))
 
     def take_back(self, memory: NDArray[np.uint8]) -> None:
         """Keep memory that is no longer in use; called from any thread."""
-        if memory.nbytes == self._n_bytes + _LINE and (len(self._free) + 1) * self._n_bytes <= self._most_bytes:
+        if memory.nbytes == self._n_bytes and (len(self._free) + 1) * self._n_bytes <= self._most_bytes:
             self._free.append(memory)
 
 
@@ -59,12 +61,11 @@ class _Loan:
 
     def __init__(self, pool: PlanePool, memory: NDArray[np.uint8], shape: tuple[int, int]) -> None:
         self._pool, self._memory = pool, memory
-        address = -(-memory.ctypes.data // _LINE) * _LINE
         self.__array_interface__: dict[str, Any] = {
             "version": 3,
             "typestr": _TYPE,
             "shape": shape,
-            "data": (address, False),
+            "data": (memory.ctypes.data, False),
         }
 
     def __del__(self) -> None:
