@@ -8,7 +8,8 @@ checks, NaN and threads: ``biweight`` has seen to these.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from starskope.compiled import compiled
 
 __all__ = ["keep_seen", "segment_starts", "slide"]
 
@@ -22,7 +23,7 @@ _FAR = np.float32(8.0)
 _TINY = np.float32(1e-37)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def segment_starts(time, flux, tolerance):  # type: ignore[no-untyped-def]
     """Mark the values (n_time, n_star) of which the one before, of the same star, is farther than the tolerance."""
     n_time, n_star = flux.shape
@@ -36,7 +37,7 @@ def segment_starts(time, flux, tolerance):  # type: ignore[no-untyped-def]
     return starts
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def keep_seen(time, flux, edge, trend):  # type: ignore[no-untyped-def]
     """Blank the trend where the star has no value, and within ``edge`` of its first and last value."""
     n_time, n_star = flux.shape
@@ -51,7 +52,7 @@ def keep_seen(time, flux, edge, trend):  # type: ignore[no-untyped-def]
                 trend[i, s] = np.nan
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def slide(flux, first, last, cval, trend):  # type: ignore[no-untyped-def]
     """Walk one segment: the window of cadence i holds rows ``first[i]`` to ``last[i]`` of ``flux (n_time, n_star)``."""
     n_time, n_star = flux.shape
@@ -91,7 +92,7 @@ def slide(flux, first, last, cval, trend):  # type: ignore[no-untyped-def]
             row[s] = median[s] + location[s] * (cval * mad[s])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _exchange(window, result, n_row, old, new):  # type: ignore[no-untyped-def]
     """Take ``old`` out of the sorted rows 1 to n_row of each lane and put ``new`` in; inf = the free end.
 
@@ -110,7 +111,7 @@ def _exchange(window, result, n_row, old, new):  # type: ignore[no-untyped-def]
     result[n_row + 1] = np.inf
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _median_and_mad(window, n_row, n_value, median, mad):  # type: ignore[no-untyped-def]
     """Median and median absolute deviation of the sorted values of each lane; 0 where a lane has none.
 
@@ -140,7 +141,7 @@ def _median_and_mad(window, n_row, n_value, median, mad):  # type: ignore[no-unt
             median[s], mad[s] = _lane_median_and_mad(window, n_value[s], s)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _lane_median_and_mad(window, n, s):  # type: ignore[no-untyped-def]
     """`_median_and_mad` of one lane that lacks values, by bisection."""
     if n == 0:
@@ -167,7 +168,7 @@ def _lane_median_and_mad(window, n, s):  # type: ignore[no-untyped-def]
     return median, total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _farther_end(window, s, median, n_lower, i, j):  # type: ignore[no-untyped-def]
     """Largest deviation among the i values next below the median and the j next above it."""
     below = median - window[n_lower + 1 - i, s] if i > 0 else np.float32(0.0)
@@ -175,7 +176,7 @@ def _farther_end(window, s, median, n_lower, i, j):  # type: ignore[no-untyped-d
     return max(below, above)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _rescale(window, n_row, median, scale, scaled):  # type: ignore[no-untyped-def]
     """Fill ``scaled`` with distances from the median in cval MADs; what is missing, or pads to fours, is far."""
     for k in range(n_row):
@@ -186,7 +187,7 @@ def _rescale(window, n_row, median, scale, scaled):  # type: ignore[no-untyped-d
     scaled[n_row : (n_row + 3) // 4 * 4] = _FAR
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _locate(scaled, n_row, unit, n_value, scale, center):  # type: ignore[no-untyped-def]
     """Iterate the locations of all lanes; ``unit`` is a MAD. A lane that has arrived stays, whatever the others do."""
     n_star = center.size
@@ -215,7 +216,7 @@ def _locate(scaled, n_row, unit, n_value, scale, center):  # type: ignore[no-unt
             return
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _weigh(scaled, n_row, center, weighted, weight, linear):  # type: ignore[no-untyped-def]
     """Sum ``v^2 d``, ``v^2`` and ``v = max(0, 1 - d^2)`` of each lane, ``d`` from its centre, over rows in fours."""
     one, zero = np.float32(1.0), np.float32(0.0)

@@ -7,8 +7,9 @@ work over threads, and any restart, draws the same ones. Refuses a state: nothin
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from starskope.compiled import compiled
 
 __all__ = [
     "CHAINS",
@@ -36,7 +37,7 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _HIGH, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     """Turn a counter of four 32-bit words into four random ones.
 
@@ -73,7 +74,7 @@ def address(seed: NDArray[np.uint32], epoch: int, batch: int, draw: int) -> NDAr
     return np.array([seed[0], seed[1], epoch, batch, draw << _BLOCK_BITS], np.uint32)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def uniform_bits(where, row, first, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` with random words for the units ``first ... first + out.size`` of one row.
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from starskope.compiled import compiled
 from starskope.search.series import StarSeries
 from starskope.search.single import Dip
 
@@ -56,7 +56,7 @@ def allowed_periods(
     return ranges
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _allowed(
     time: F64,
     flux: F64,
@@ -78,7 +78,7 @@ def _allowed(
     return allowed
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _none_missing(
     time: F64,
     flux: F64,

@@ -7,9 +7,9 @@ star's spectrum does not depend on how many stars are searched with it. Refuses 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from starskope.compiled import compiled
 from starskope.search.box import BoxSearch
 from starskope.search.box_scan import BoxScan
 from starskope.search.grids import duration_limits
@@ -82,7 +82,7 @@ def _kept(power: F32 | None) -> F32:
     return power
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _snr(power: F32) -> F32:
     """Signal-to-noise ratios (n_star, n_period) from gains in log-likelihood (n_period, n_star), NaN as 0."""
     n_period, n_star = power.shape

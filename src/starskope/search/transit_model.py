@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from starskope.compiled import compiled
 
 __all__ = ["covered_light", "exposure_moments", "transit_depths"]
 
@@ -27,7 +28,7 @@ _COSINES = np.polynomial.chebyshev.chebfit(_NEAR, np.arccos(0.5 * (_NEAR + 1.0))
 _ARCCOS = tuple(np.polynomial.chebyshev.cheb2poly(_COSINES).tolist())
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _arccos(x: float) -> float:
     """Arc cosine to 1e-11 without a call or a loop, 0 or pi beyond the ends: loops over it use vectors."""
     c = _ARCCOS
@@ -41,7 +42,7 @@ def _arccos(x: float) -> float:
     return math.pi - value if x < 0.0 else value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def covered_light(distance: float, ratio: float, u1: float, u2: float) -> float:
     """Return the part of a star's light that a dark disc covers.
 
@@ -110,7 +111,7 @@ def exposure_moments(exposure: float, length: float) -> tuple[F64, F64]:
     return 0.5 * exposure * nodes, 0.5 * weights
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def transit_depths(
     offset: F64,
     period: float,

@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from starskope.compiled import compiled
 from starskope.search.transit_model import transit_depths
 
 __all__ = ["LARGEST_RATIO", "LIMB_DARKENING", "Points", "Shape", "fit_shape_at"]
@@ -88,7 +88,7 @@ def fit_shape_at(
     return Shape(float(at[0]), float(at[1]), float(at[2] * length), cost, variance, math.sqrt(volume))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _residual(
     offset: F64,
     flux: F64,
@@ -116,7 +116,7 @@ def _residual(
     return depths
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _solved(matrix: F64, right: F64) -> F64:
     """Solve three equations by Cramer's rule; NaN where they are singular."""
     a, b, c = matrix[0], matrix[1], matrix[2]
@@ -132,7 +132,7 @@ def _solved(matrix: F64, right: F64) -> F64:
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _descend(
     offset: F64,
     flux: F64,

@@ -9,10 +9,10 @@ from the zodiacal light alone, where the Poisson distribution differs from that 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.compiled import compiled
 from starskope.synth.config import N_LEADING, SectorConfig, random_generator
 
 __all__ = ["COLLATERAL_E_S", "READ_NOISE_E", "expose", "output_columns", "read_variance"]
@@ -40,7 +40,7 @@ def read_variance(config: SectorConfig) -> NDArray[np.float32]:
     return (config.n_readout * noise**2 / config.exposure_s**2).astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _add_noise(
     expected: NDArray[np.float32],
     normal: NDArray[np.float32],

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from starskope.compiled import compiled
 from starskope.layout.datasum import with_checksum
 from starskope.layout.fits import BLOCK, padded
 
 __all__ = ["assemble", "big_endian"]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _swap_and_sum(plane: NDArray[np.uint32], out: NDArray[np.uint32]) -> np.uint64:
     total = np.uint64(0)
     for row in range(plane.shape[0]):

@@ -5,9 +5,10 @@ Owns the Numba kernels that make the noise-free plane. Refuses noise (`detector`
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from starskope.compiled import compiled
 
 __all__ = ["add_background", "add_stars", "bleed"]
 
@@ -15,7 +16,7 @@ _HALF = 58
 _OVERSAMPLE = 9
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def add_stars(
     image: NDArray[np.float32],
     row_start: int,
@@ -82,7 +83,7 @@ def add_stars(
                 image[top + i, left + j] += light[i * side + j]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def add_background(
     image: NDArray[np.float32],
     row_start: int,
@@ -109,7 +110,7 @@ def add_background(
                 line[col] += scale * factor[col]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def bleed(
     image: NDArray[np.float32],
     row_start: int,
