@@ -7,16 +7,14 @@ Owns how: without the interpreter's lock, and kept on the disk for the processes
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from numba import njit
 
 __all__ = ["compiled"]
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 
-
-def compiled(**options: str) -> Callable[[_F], _F]:
+def compiled(**options: str) -> Callable[[Callable[..., Any]], Any]:
     """Return the decorator of a function that Numba shall compile.
 
     Parameters
@@ -30,12 +28,12 @@ def compiled(**options: str) -> Callable[[_F], _F]:
     compiled anew in each process.
     """
 
-    def decorate(function: _F) -> _F:
+    def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return cast(_F, njit(cache=True, nogil=True, **options)(function))
+            return njit(cache=True, nogil=True, **options)(function)
         except RuntimeError as error:
             if "cannot cache" not in str(error):
                 raise
-            return cast(_F, njit(nogil=True, **options)(function))
+            return njit(nogil=True, **options)(function)
 
     return decorate
