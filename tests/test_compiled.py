@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from numba import njit
 
+import starskope.compiled
 from starskope.compiled import compiled
 
 SOURCE = """
@@ -34,6 +35,10 @@ def test_what_cannot_be_kept_is_compiled_all_the_same() -> None:
     assert count.targetoptions["nogil"]  # type: ignore[attr-defined]
 
 
-def test_other_failures_are_told() -> None:
-    with pytest.raises(KeyError, match="no_such_option"):
-        compiled(no_such_option="yes")(_unkeepable())
+def test_other_failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> Callable[..., object]:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(starskope.compiled, "njit", broken)
+    with pytest.raises(RuntimeError, match="no compiler"):
+        compiled()(_unkeepable())
