@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import scipy.signal
+from mkl_rival import mkl_on_one_thread
 from numpy.typing import NDArray
 
 from starskope.search.lombscargle import lomb_scargle
@@ -56,7 +57,7 @@ def with_scipy(x: F32, window: F32, scale: F32) -> F32:
     return power
 
 
-def with_ducc(ducc0: ModuleType, x: F32, window: F32, scale: F32, out: F32, block: int) -> F32:
+def with_blocks(transform: Callable[[F32, Any], object], x: F32, window: F32, scale: F32, out: F32, block: int) -> F32:
     """Transform ``block`` stars at a time, in scratch that stays in cache."""
     half = np.empty((block, out.shape[1]), np.complex64)
     windowed = np.empty((block, x.shape[1]), np.float32)
@@ -65,7 +66,7 @@ def with_ducc(ducc0: ModuleType, x: F32, window: F32, scale: F32, out: F32, bloc
         y, spectrum, power = windowed[: len(part)], half[: len(part)], out[start : start + block]
         np.subtract(part, part.mean(axis=1, keepdims=True), out=y)
         y *= window
-        ducc0.fft.r2c(y, axes=(1,), out=spectrum, nthreads=1)
+        transform(y, spectrum)
         squares = spectrum.view(np.float32)
         np.multiply(squares, squares, out=squares)
         np.add(squares[:, ::2], squares[:, 1::2], out=power)
@@ -131,11 +132,18 @@ def test_power_spectra(compare: Compare, session: harness.Session, n_time: int, 
         "SciPy chain": lambda: with_scipy(by_star, window, scale),
         "ducc0 chain in blocks": None,
         "FFTW chain in blocks": None,
+        "MKL chain in blocks": None,
     }
-    if ducc0 := session.optional("ducc0"):
+
+    def in_blocks(transform: Callable[[F32, Any], object]) -> Callable[[], F32]:
         out = np.empty((n_star, n_time // 2 + 1), np.float32)
-        chain = partial(with_ducc, ducc0, by_star, window, scale, out)
-        rivals["ducc0 chain in blocks"] = partial(chain, fastest_block(chain))
+        chain = partial(with_blocks, transform, by_star, window, scale, out)
+        return partial(chain, fastest_block(chain))
+
+    if ducc0 := session.optional("ducc0"):
+        rivals["ducc0 chain in blocks"] = in_blocks(lambda y, half: ducc0.fft.r2c(y, axes=(1,), out=half, nthreads=1))
+    if mkl := mkl_on_one_thread(session):
+        rivals["MKL chain in blocks"] = in_blocks(lambda y, half: mkl.rfft(y, axis=1, out=half))
     if pyfftw := session.optional("pyfftw", "FFTW"):
         room = np.empty((n_star, n_time // 2 + 1), np.float32)
         rivals["FFTW chain in blocks"] = with_fftw(pyfftw, by_star, window, scale, room, 16)

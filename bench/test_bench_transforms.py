@@ -14,6 +14,7 @@ import harness
 import numpy as np
 import pytest
 import scipy.fft
+from mkl_rival import mkl_on_one_thread
 
 import starskope as sk
 
@@ -95,7 +96,7 @@ def test_transforms(compare: Compare, session: harness.Session, n: int, n_series
         rivals["ducc0"] = with_ducc(ducc0, kind, by_series, out)
     if pyfftw := session.optional("pyfftw", "FFTW"):
         rivals["FFTW"] = with_fftw(pyfftw, kind, by_series, out)
-    if mkl := session.optional("mkl_fft", "MKL"):
+    if mkl := mkl_on_one_thread(session):
         rivals["MKL"] = partial(getattr(mkl, kind), by_series, axis=1, **length)
     compare(
         f"{kind}, {dtype}: {n_series} series of {n}",
