@@ -131,16 +131,6 @@ HALVES_DIFFER = 0.6
 """A dip's halves may differ by this fraction of the depth (and three sigma): a step or a ramp is no transit."""
 
 
-class Dip(NamedTuple):
-    """One dip: middle and duration in days, depth as a fraction, its error, signal-to-noise ratio."""
-
-    time: float
-    duration: float
-    depth: float
-    error: float
-    snr: float
-
-
 class BoxSums(NamedTuple):
     """Sums of weight and weighted flux before each point (n + 1,), and how many gaps lie before it (n,)."""
 

@@ -24,6 +24,8 @@ from reference_folding import phase_sums
 from reference_shape import fit_ephemeris, fit_shape, locate, refine
 from reference_single import detrend, distinct_peaks
 
+from starskope.search.vetting import PeriodTrials, Vetted
+
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
@@ -122,34 +124,6 @@ OWN_SIGMA = 4.0
 """From here on a dip at another phase is taken out of the noise."""
 DIFFERENT_SIGMA, DIFFERENT_FRACTION = 5.0, 0.1
 """Odd and even events are two kinds of events beyond this: the period is then twice as long."""
-
-
-class Vetted(NamedTuple):
-    """A candidate after vetting: the fields of `starskope.search.vetting.Vetted`."""
-
-    period: float
-    t0: float
-    duration: float
-    depth: float
-    depth_err: float
-    snr: float
-    n_transits: float
-    n_consistent: float
-    steadiness: float
-    odd_even: float
-    odd_even_err: float
-    secondary: float
-    secondary_err: float
-    secondary_phase: float
-    n_secondary: float
-    bump: float
-    flat_bottom: float
-    flat_bottom_max: float
-    length: float
-    period_err: float
-    t0_err: float
-    gain: float
-    level: float
 
 
 NOTHING = Vetted(*(float("nan"),) * len(Vetted._fields))
@@ -334,17 +308,6 @@ def _twice_when_alternating(points: StarPoints, found: Measured, limits: Limits)
 
 N_PEAKS = 3
 """Peaks of a spectrum that are looked at; the one whose events stand out most is the candidate."""
-_NOTHING = NOTHING
-
-
-class PeriodTrials(NamedTuple):
-    """Periods that were tried, their limits, and the bands of their trend."""
-
-    periods: F64
-    shortest: F64
-    longest: F64
-    edges: NDArray[np.int64]
-    centres: F64
 
 
 def best_peak(points: StarPoints, statistic: F32, trials: PeriodTrials) -> tuple[bool, float, Vetted]:
@@ -382,7 +345,7 @@ def best_peak(points: StarPoints, statistic: F32, trials: PeriodTrials) -> tuple
         if not is_any or snr(found) > snr(best):
             is_any, best, limits, sde = True, found, its_limits, efficiency[i]
     if not snr(best) > 0:
-        return False, sde, _NOTHING
+        return False, sde, NOTHING
     return True, sde, vet(points, best, limits)
 
 

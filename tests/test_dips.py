@@ -90,9 +90,7 @@ def test_the_best_peak_is_that_of_the_oracle(kind: str) -> None:
     for statistic, upside_down in ((dips, False), (rises, True)):
         sde, found = best_peak(series, statistic, trials, upside_down=upside_down)
         points = _points(series, -1.0 if upside_down else 1.0)
-        is_found, expected_sde, expected = reference_vetting.best_peak(
-            points, statistic, reference_vetting.PeriodTrials(*trials)
-        )
+        is_found, expected_sde, expected = reference_vetting.best_peak(points, statistic, trials)
         assert (found is not None) == is_found
         assert sde == pytest.approx(expected_sde, rel=1e-12)
         if found is not None:

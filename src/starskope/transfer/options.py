@@ -120,7 +120,7 @@ class TransferOptions:
     step_bytes : int
         Bytes taken from a connection in one step.
     direct_bytes : int
-        Bodies from this size on are received straight into the buffers that go to the disk; 0 for all of them.
+        Bodies from this size on, of files and of frames, are received by threads of their own; 0 for all of them.
     write_bytes : int
         Bytes gathered before they go to the disk in one call.
     max_listed_keys : int
